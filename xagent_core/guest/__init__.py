@@ -1,0 +1,1 @@
+"""What runs inside a sandbox, and the messages that it is driven by."""

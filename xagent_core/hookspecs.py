@@ -1,0 +1,74 @@
+"""Every hook that a plugin can implement: the whole plugin interface on one page.
+
+A plugin is a module that an entry point of the group `xagent` names. It implements any of these functions,
+each marked with `@hookimpl`. Registering hooks are called once, when plugins are loaded, and must be cheap: what
+is heavy belongs into the factories. A hook that raises is reported with its distribution and breaks no other plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import pluggy
+
+from xagent_core.abc.backend import BackendRegistration
+from xagent_core.abc.command import CommandRegistration
+from xagent_core.abc.language import Language
+from xagent_core.abc.queue import QueueRegistration
+from xagent_core.abc.tool import ToolRegistration
+from xagent_core.types import ExecutionRequest, ExecutionResult
+
+__all__ = ["API_VERSIONS", "GROUP", "hookimpl"]
+
+GROUP: Final = "xagent"
+"""The entry-point group, and the name of the pluggy project."""
+
+API_VERSIONS: Final = frozenset({1})
+"""The versions of this page that registrations may have been written for."""
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@hookspec
+def xagent_register_backends() -> Sequence[BackendRegistration]:  # type: ignore[empty-body]
+    """Sandbox backends that this plugin provides."""
+
+
+@hookspec
+def xagent_register_languages() -> Sequence[Language]:  # type: ignore[empty-body]
+    """Languages that this plugin provides."""
+
+
+@hookspec
+def xagent_register_tools() -> Sequence[ToolRegistration]:  # type: ignore[empty-body]
+    """Agent tools that this plugin provides."""
+
+
+@hookspec
+def xagent_register_queues() -> Sequence[QueueRegistration]:  # type: ignore[empty-body]
+    """Task queues that this plugin provides."""
+
+
+@hookspec
+def xagent_register_commands() -> Sequence[CommandRegistration]:  # type: ignore[empty-body]
+    """Commands that this plugin adds to the `xagent` command line."""
+
+
+@hookspec
+def xagent_before_execute(request: ExecutionRequest, backend: str) -> None:
+    """Observes a request that is about to run on `backend`.
+
+    It is called in the event loop and must not block. What it raises is logged and changes nothing.
+    """
+
+
+@hookspec
+def xagent_after_execute(
+    request: ExecutionRequest, backend: str, result: ExecutionResult | None, error: BaseException | None
+) -> None:
+    """Observes what became of a request: a result, or else the error that the caller gets.
+
+    It is called in the event loop and must not block. What it raises is logged and changes nothing.
+    """

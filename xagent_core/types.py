@@ -1,0 +1,322 @@
+"""The values that cross the public interface: what is asked for, what comes back, what is streamed."""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import PurePosixPath
+from typing import Any, ClassVar, Final, Literal
+
+from xagent_core.errors import InvalidRequestError
+
+__all__ = [
+    "GIB",
+    "KIB",
+    "MIB",
+    "Event",
+    "ExecutionRequest",
+    "ExecutionResult",
+    "FinishedEvent",
+    "InputFile",
+    "Limits",
+    "NetworkPolicy",
+    "OutputEvent",
+    "OutputFile",
+    "Phase",
+    "Status",
+    "StreamName",
+    "Timings",
+    "Usage",
+    "parse_size",
+]
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+Status = Literal["success", "error", "timeout", "out_of_memory", "output_limit", "killed"]
+Phase = Literal["build", "run"]
+StreamName = Literal["stdout", "stderr"]
+
+# Bytes are base64 in JSON, so that any file survives the way through a queue.
+_JSON: Final = {"ser_json_bytes": "base64", "val_json_bytes": "base64"}
+
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgt]?)(?:i?b)?", re.IGNORECASE)
+_UNITS: Final = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": 1024 * GIB}
+
+
+def parse_size(text: str | int) -> int:
+    """Turns `"256m"`, `"1.5g"`, `"64 KiB"` or a number of bytes into bytes.
+
+    Units are powers of 1024, as container engines read them.
+
+    Args:
+        text: A number of bytes, or a number with one of the units b, k, m, g, t (`kb`, `kib` mean the same).
+
+    Returns:
+        The size in bytes.
+
+    Raises:
+        InvalidRequestError: The text is not a size.
+    """
+    if isinstance(text, int) and not isinstance(text, bool):
+        return text
+    match = _SIZE.fullmatch(str(text).strip())
+    if match is None:
+        raise InvalidRequestError("request", f"{text!r} is not a size", "Write it like 256m, 1.5g or 1048576.")
+    return int(float(match["number"]) * _UNITS[match["unit"].lower()])
+
+
+class NetworkPolicy(enum.Enum):
+    """What a sandbox may reach."""
+
+    NONE = "none"
+    """Nothing but its own loopback interface. The default."""
+    INTERNET = "internet"
+    """Whatever the engine's default network reaches. It may include hosts of the local network."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What a caller allows one execution; None means that the default applies.
+
+    Attributes:
+        memory: Bytes of memory, swap excluded, for all processes together.
+        cpus: CPU time a second of wall-clock time: 0.5 is half a CPU.
+        timeout: Seconds of wall-clock time for build and run together.
+        processes: Processes and threads alive at once.
+        scratch: Bytes of writable space, the program's own files included.
+        output: Bytes kept of each of stdout and stderr; the program is stopped when it writes more.
+        collect: Bytes of all collected files together.
+
+    Raises:
+        InvalidRequestError: A value is not a number or is out of its bounds.
+    """
+
+    memory: int | None = None
+    cpus: float | None = None
+    timeout: float | None = None
+    processes: int | None = None
+    scratch: int | None = None
+    output: int | None = None
+    collect: int | None = None
+
+    # Lower bound of memory: the least that Docker accepts (20.10: "Minimum memory limit allowed is 6MB").
+    # Lower bound of cpus: the least quota that the kernel accepts (1 ms in a period of 100 ms).
+    # Processes: the guest itself is three. The upper bounds only tell a slip of the pen from a wish.
+    BOUNDS: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "memory": (6 * MIB, 16 * 1024 * GIB),
+        "cpus": (0.01, 4096),
+        "timeout": (0.01, 7 * 86400),
+        "processes": (8, 4_194_304),
+        "scratch": (64 * KIB, 16 * 1024 * GIB),
+        "output": (0, GIB),
+        "collect": (0, GIB),
+    }
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in self.BOUNDS.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+                raise InvalidRequestError("request", f"limit {name} must be a number, not {value!r}")
+            if not low <= value <= high:
+                raise InvalidRequestError(
+                    "request", f"limit {name}={value!r} is out of bounds", f"Choose from {low:g} to {high:g}."
+                )
+            if name not in ("cpus", "timeout") and not isinstance(value, int):
+                raise InvalidRequestError("request", f"limit {name} must be a whole number, not {value!r}")
+
+    def over(self, base: Limits) -> Limits:
+        """These limits where they are set, and those of `base` where they are not."""
+        return Limits(
+            **{
+                f.name: getattr(base, f.name) if (own := getattr(self, f.name)) is None else own for f in fields(self)
+            }
+        )
+
+
+def _relative_path(path: str, what: str) -> str:
+    """`path` normalised, after a check that it stays inside the workspace."""
+    pure = PurePosixPath(path)
+    if not path or "\0" in path or pure.is_absolute() or ".." in pure.parts or not pure.parts:
+        raise InvalidRequestError(
+            "request", f"{what} path {path!r} is not inside the workspace", "Use a relative path without '..'."
+        )
+    return str(pure)
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file that is put into the workspace before the program starts.
+
+    Args:
+        path: Relative to the workspace, which is the program's working directory.
+        content: Its bytes; text is encoded as UTF-8.
+
+    Raises:
+        InvalidRequestError: The path is empty, absolute, or leaves the workspace.
+    """
+
+    path: str
+    content: bytes
+
+    __pydantic_config__: ClassVar[Any] = _JSON
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", _relative_path(self.path, "input file"))
+        if isinstance(self.content, str):
+            object.__setattr__(self, "content", self.content.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file that was collected from the workspace after the run."""
+
+    path: str
+    content: bytes
+
+    __pydantic_config__: ClassVar[Any] = _JSON
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutionRequest:
+    """One program to run, with all that it may see and use.
+
+    Attributes:
+        code: The source text.
+        language: The name or an alias of an installed language.
+        args: The program's own arguments.
+        env: Environment variables added to the sandbox's own few.
+        stdin: What the program reads from its standard input.
+        files: Put into the workspace before the start.
+        collect: Patterns of files to bring back after the run; `*`, `?`, `[...]` and `**`, relative to the workspace.
+        limits: What the caller sets; the rest is default.
+        network: What the program may reach.
+
+    Raises:
+        InvalidRequestError: A value could not be given to any program (a NUL byte, a path that escapes).
+    """
+
+    code: str
+    language: str = "python"
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    stdin: bytes = b""
+    files: tuple[InputFile, ...] = ()
+    collect: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    network: NetworkPolicy = NetworkPolicy.NONE
+
+    __pydantic_config__: ClassVar[Any] = _JSON
+
+    def __post_init__(self) -> None:
+        for arg in self.args:
+            if "\0" in arg:
+                raise InvalidRequestError("request", "an argument contains a NUL byte")
+        for name, value in self.env.items():
+            if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None or "\0" in value:
+                raise InvalidRequestError("request", f"{name!r} cannot be an environment variable")
+        object.__setattr__(self, "collect", tuple(_relative_path(p, "collect") for p in self.collect))
+        paths = [f.path for f in self.files]
+        if len(set(paths)) != len(paths):
+            raise InvalidRequestError("request", "two input files have the same path")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What the program used, as far as the backend can tell.
+
+    Attributes:
+        peak_memory: Highest memory of the sandbox in bytes, what stood by included.
+        cpu_time: CPU seconds of the sandbox, what stood by included.
+        oom_kills: Processes that the kernel killed for memory.
+    """
+
+    peak_memory: int | None = None
+    cpu_time: float | None = None
+    oom_kills: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timings:
+    """Where the time went, in seconds of wall-clock time.
+
+    Attributes:
+        acquire: Until a sandbox was at hand.
+        build: The language's build step; 0 where there is none.
+        run: From the hand-over of the program (or the end of its build) to its end.
+    """
+
+    acquire: float = 0.0
+    build: float = 0.0
+    run: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutionResult:
+    """What became of one program.
+
+    Attributes:
+        status: `success` means exit code 0; see the README for the others.
+        output: What it wrote to stdout. Bytes that are not UTF-8 are shown as U+FFFD.
+        error: What it wrote to stderr.
+        exit_code: Its exit code; 128 plus the signal's number when a signal ended it; None when it did not end by
+            itself.
+        execution_time: Seconds for build and run.
+        language: The language's name, aliases resolved.
+        backend: The backend that ran it.
+        phase: `build` when it did not come past its build step.
+        output_truncated: Whether more was written to stdout than `output` holds.
+        error_truncated: The same for stderr.
+        files: What was collected.
+        usage: What it used.
+        timings: Where the time went.
+        unenforced: Default limits that this backend cannot hold on this machine. A limit that the caller set is
+            never among them: it would have been refused.
+    """
+
+    status: Status
+    output: str
+    error: str
+    exit_code: int | None
+    execution_time: float
+    language: str
+    backend: str
+    phase: Phase = "run"
+    output_truncated: bool = False
+    error_truncated: bool = False
+    files: tuple[OutputFile, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    timings: Timings = field(default_factory=Timings)
+    unenforced: tuple[str, ...] = ()
+
+    __pydantic_config__: ClassVar[Any] = _JSON
+
+    @property
+    def ok(self) -> bool:
+        """Whether the program ended with exit code 0."""
+        return self.status == "success"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputEvent:
+    """Some output, as it was produced."""
+
+    stream: StreamName
+    data: str
+    phase: Phase = "run"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinishedEvent:
+    """The last event of every execution."""
+
+    result: ExecutionResult
+
+
+Event = OutputEvent | FinishedEvent

@@ -190,9 +190,7 @@ class Plugins:
         """
 
         def failed(cause: str) -> None:
-            self.failures.append(
-                PluginFailure(name=name, distribution=distribution, version=version, cause=cause)
-            )
+            self.failures.append(PluginFailure(name=name, distribution=distribution, version=version, cause=cause))
 
         try:
             plugin = load()
@@ -228,7 +226,7 @@ _REGISTERING: Final[Mapping[str, str]] = {
     "queue": "xagent_register_queues",
     "command": "xagent_register_commands",
 }
-_TYPES: Final[Mapping[str, type]] = {
+_TYPES: Final[Mapping[str, Any]] = {
     "backend": BackendRegistration,
     "language": Language,
     "tool": ToolRegistration,
@@ -238,9 +236,10 @@ _TYPES: Final[Mapping[str, type]] = {
 
 
 def _checked(kind: str, registration: Any) -> Any:
-    if not isinstance(registration, _TYPES[kind]):
+    wanted = _TYPES[kind]
+    if not isinstance(registration, wanted):
         raise PluginError(
-            f"{kind} registration", f"{registration!r} is not a {_TYPES[kind].__name__}", "See docs/plugins.md."
+            f"{kind} registration", f"{registration!r} is not a {wanted.__name__}", "See docs/plugins.md."
         )
     if registration.api_version not in hookspecs.API_VERSIONS:
         known = ", ".join(map(str, sorted(hookspecs.API_VERSIONS)))

@@ -134,9 +134,7 @@ class Limits:
     def over(self, base: Limits) -> Limits:
         """These limits where they are set, and those of `base` where they are not."""
         return Limits(
-            **{
-                f.name: getattr(base, f.name) if (own := getattr(self, f.name)) is None else own for f in fields(self)
-            }
+            **{f.name: getattr(base, f.name) if (own := getattr(self, f.name)) is None else own for f in fields(self)}
         )
 
 
@@ -156,7 +154,7 @@ class InputFile:
 
     Args:
         path: Relative to the workspace, which is the program's working directory.
-        content: Its bytes; text is encoded as UTF-8.
+        content: Its bytes.
 
     Raises:
         InvalidRequestError: The path is empty, absolute, or leaves the workspace.
@@ -169,8 +167,6 @@ class InputFile:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", _relative_path(self.path, "input file"))
-        if isinstance(self.content, str):
-            object.__setattr__(self, "content", self.content.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +270,7 @@ class ExecutionResult:
         output_truncated: Whether more was written to stdout than `output` holds.
         error_truncated: The same for stderr.
         files: What was collected.
+        files_truncated: Whether more matched than `files` holds, or it could not all be fetched.
         usage: What it used.
         timings: Where the time went.
         unenforced: Default limits that this backend cannot hold on this machine. A limit that the caller set is
@@ -291,6 +288,7 @@ class ExecutionResult:
     output_truncated: bool = False
     error_truncated: bool = False
     files: tuple[OutputFile, ...] = ()
+    files_truncated: bool = False
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
     unenforced: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from xagent_core.errors import BackendPermissionError, BackendUnavailableError
 from xagent_core.types import NetworkPolicy, StreamName, Usage
 
 __all__ = ["Backend", "BackendRegistration", "Capabilities", "Probe", "Sandbox", "SandboxExit", "SandboxSpec"]
@@ -80,12 +81,19 @@ class Probe:
         version: The engine's own version, where it answers.
         detail: One sentence for a reader.
         fix: What to do where it is not available.
+        refused: Whether it is there and refuses this user.
     """
 
     available: bool
     version: str = ""
     detail: str = ""
     fix: str = ""
+    refused: bool = False
+
+    def error(self, backend: str) -> BackendUnavailableError:
+        """The error for a caller who wants to use the backend all the same."""
+        kind = BackendPermissionError if self.refused else BackendUnavailableError
+        return kind(backend, self.detail, self.fix)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,6 +148,8 @@ class Sandbox(ABC):
     @abstractmethod
     async def kill(self) -> None:
         """Ends every process inside at once and frees all that the engine holds for it. May be called again.
+
+        What was written before can still be fetched with `receive`, until it gives None.
 
         Raises:
             BackendError: The engine could not be told; its reaper will remove what is left.

@@ -28,9 +28,11 @@ STATE: Final = f"{SCRATCH}/.xagent"
 
 # finish BOUNDARY PHASE CODE: the mark that ends a phase, on both streams, behind the job's random boundary:
 # phase, exit code, and from the cgroup where it can be seen: OOM kills, peak memory in bytes, CPU time in ns.
-# `$4` and `$5` are the job's real streams.
+# Descriptors 4 and 5 are the job's real streams. `$n` is a newline, which no line of a message can hold.
 _GUEST: Final = f"""
 umask 022
+n='
+'
 mkdir -p {WORKSPACE} {STATE} && cd {WORKSPACE} && : >{STATE}/stdin || exit 70
 finish() {{
   o=- m=- c=- g=/sys/fs/cgroup

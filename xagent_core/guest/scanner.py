@@ -1,0 +1,98 @@
+"""Finds the guest's marks in a stream of output, without holding output back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["Mark", "Scanner"]
+
+_LONGEST_MARK: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The end of a phase, as the guest reports it. Programs share the guest's user: trust it no more than them.
+
+    Attributes:
+        phase: `build`, `run`, `files`, `ready` or `full`.
+        code: The phase's exit code.
+        oom_kills: Processes of the sandbox that the kernel killed for memory so far.
+        peak_memory: Bytes.
+        cpu_time: Seconds.
+    """
+
+    phase: str
+    code: int
+    oom_kills: int | None = None
+    peak_memory: int | None = None
+    cpu_time: float | None = None
+
+
+class Scanner:
+    """Splits one stream into output and marks.
+
+    Args:
+        boundary: What every mark of this job begins with.
+    """
+
+    def __init__(self, boundary: str) -> None:
+        self._boundary = boundary.encode()
+        self._held = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes | Mark]:
+        """Takes the next piece of the stream; gives pieces of output and marks, in order.
+
+        Only bytes that may be the beginning of a mark are held back until the next call.
+        """
+        data = self._held + data
+        self._held = b""
+        while data:
+            start = data.find(self._boundary)
+            if start < 0:
+                keep = self._possible_start(data)
+                if keep:
+                    self._held = data[-keep:]
+                    data = data[:-keep]
+                if data:
+                    yield data
+                return
+            if start:
+                yield data[:start]
+            end = data.find(b"\n", start)
+            if end < 0 and len(data) - start < _LONGEST_MARK:
+                self._held = data[start:]
+                return
+            mark = _parse(data[start + len(self._boundary) : end]) if end >= 0 else None
+            if mark is not None:
+                yield mark
+            data = data[end + 1 :] if end >= 0 else b""
+
+    def rest(self) -> bytes:
+        """What was held back and will not be completed, for the stream has ended."""
+        held, self._held = self._held, b""
+        return held
+
+    def _possible_start(self, data: bytes) -> int:
+        """How many of the last bytes of `data` are a beginning of the boundary."""
+        tail = data[-(len(self._boundary) - 1) :]
+        at = tail.find(self._boundary[:1])
+        while at >= 0:
+            if self._boundary.startswith(tail[at:]):
+                return len(tail) - at
+            at = tail.find(self._boundary[:1], at + 1)
+        return 0
+
+
+def _parse(line: bytes) -> Mark | None:
+    """The mark behind a boundary; None where a program that shares our memory has forged nonsense."""
+    try:
+        phase, code, oom_kills, peak, cpu = line.decode().split()
+        return Mark(phase, int(code), _count(oom_kills), _count(peak), None if cpu == "-" else int(cpu) / 1e9)
+    except ValueError:
+        return None
+
+
+def _count(text: str) -> int | None:
+    return None if text == "-" else int(text)

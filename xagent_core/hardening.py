@@ -46,7 +46,7 @@ ALLOWED_SYSCALLS: Final[tuple[str, ...]] = tuple(
     setfsgid32 setfsuid setfsuid32 setgid setgid32 setgroups setgroups32 setitimer setpgid setpriority setregid
     setregid32 setresgid setresgid32 setresuid setresuid32 setreuid setreuid32 setrlimit setsid setsockopt setuid
     setuid32 setxattr shmat shmctl shmdt shmget shutdown sigaltstack signalfd signalfd4 sigprocmask sigreturn
-    socketcall socketpair splice stat stat64 statfs statfs64 statx symlink symlinkat sync sync_file_range
+    socketpair splice stat stat64 statfs statfs64 statx symlink symlinkat sync sync_file_range
     sync_file_range2 syncfs sysinfo tee tgkill time timer_create timer_delete timer_getoverrun timer_gettime
     timer_gettime64 timer_settime timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime
     timerfd_settime64 times tkill truncate truncate64 ugetrlimit umask uname unlink unlinkat utime utimensat

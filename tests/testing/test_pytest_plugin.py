@@ -1,0 +1,86 @@
+"""The marker `engine`: what a test's author sees where an engine is there, is not there, and must be there."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+import xagent_core.engine
+from xagent_core import Backend, BackendRegistration, Probe
+from xagent_core.plugins import Plugins
+
+
+class Stub(Backend):
+    """Answers `probe`, and is not asked for more."""
+
+    def __init__(self, probe: Probe) -> None:
+        self.name, self._probe = "stub", probe
+
+    async def probe(self):
+        return self._probe
+
+    async def capabilities(self):
+        raise NotImplementedError
+
+    async def start(self, spec):
+        raise NotImplementedError
+
+    async def reap(self):
+        raise NotImplementedError
+
+    async def aclose(self):
+        pass
+
+
+def registration(name: str, probe: Probe) -> BackendRegistration:
+    return BackendRegistration(name=name, summary="", factory=lambda options: Stub(probe))
+
+
+@pytest.fixture(autouse=True)
+def two_engines(monkeypatch: pytest.MonkeyPatch):
+    """One engine that works and one that does not."""
+    plugins = Plugins()
+    asleep = Probe(available=False, detail="the daemon sleeps", fix="Wake it.")
+    module = SimpleNamespace(
+        xagent_register_backends=lambda: [
+            registration("awake", Probe(available=True)),
+            registration("asleep", asleep),
+        ]
+    )
+    plugins.add("stub", "stub", "1", lambda: module)
+    monkeypatch.setattr(xagent_core.engine, "load_plugins", lambda disabled=(): plugins)
+    monkeypatch.delenv("XAGENT_REQUIRE_ENGINES", raising=False)
+
+
+def run(pytester: pytest.Pytester, *engines: str) -> pytest.RunResult:
+    pytester.makepyfile(f"import pytest\n@pytest.mark.engine(*{engines!r})\ndef test_it(): pass")
+    return pytester.runpytest("-rs", "--strict-markers", "-p", "no:asyncio")
+
+
+def test_it_runs_where_the_engine_answers(pytester):
+    run(pytester, "awake").assert_outcomes(passed=1)
+
+
+def test_it_is_skipped_with_the_reason_where_the_engine_is_missing(pytester):
+    result = run(pytester, "awake", "asleep")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines("*engine asleep is needed: asleep: the daemon sleeps. Wake it.*")
+
+
+def test_it_fails_where_a_missing_engine_is_required(pytester, monkeypatch):
+    monkeypatch.setenv("XAGENT_REQUIRE_ENGINES", "awake, asleep")
+    result = run(pytester, "asleep")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines("*XAGENT_REQUIRE_ENGINES lists it*")
+
+
+def test_only_the_engines_listed_are_required(pytester, monkeypatch):
+    monkeypatch.setenv("XAGENT_REQUIRE_ENGINES", "awake")
+    run(pytester, "asleep").assert_outcomes(skipped=1)
+
+
+def test_an_engine_that_no_plugin_provides_is_missing(pytester):
+    result = run(pytester, "nowhere")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines("*no installed plugin provides it*")

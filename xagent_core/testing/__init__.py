@@ -1,0 +1,1 @@
+"""What tests of plugins import: the conformance suites, fakes, and the pytest plugin."""

@@ -1,0 +1,69 @@
+"""The pytest plugin: the marker `engine`, for tests that need a real sandbox engine.
+
+    @pytest.mark.engine("docker")
+    async def test_something(): ...
+
+Such a test is skipped where that backend cannot be used. It fails instead where the environment variable
+`XAGENT_REQUIRE_ENGINES` (names separated by commas) lists the backend, so that a run which is meant to cover an
+engine cannot pass without it. pytest finds this module by itself wherever xagent-core is installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import pytest
+
+__all__ = ["REQUIRE_ENGINES"]
+
+REQUIRE_ENGINES: Final = "XAGENT_REQUIRE_ENGINES"
+"""The environment variable that turns skipping into failing."""
+
+# What is wrong with each engine that was asked for so far; empty where it can be used.
+_PROBED: Final = pytest.StashKey[dict[str, str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Registers the marker."""
+    config.addinivalue_line(
+        "markers",
+        "engine(*names): needs these sandbox backends; skipped where one cannot be used, "
+        f"failed where {REQUIRE_ENGINES} lists it",
+    )
+    config.stash[_PROBED] = {}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips or fails a test whose engine is missing, before any of its fixtures is set up."""
+    probed = item.config.stash[_PROBED]
+    required = {name.strip() for name in os.environ.get(REQUIRE_ENGINES, "").split(",")}
+    for name in dict.fromkeys(str(arg) for mark in item.iter_markers("engine") for arg in mark.args):
+        if name not in probed:
+            # A thread, since pytest-asyncio may have an event loop of its own in this one.
+            with ThreadPoolExecutor(1) as thread:
+                probed[name] = thread.submit(asyncio.run, _missing(name)).result()
+        if probed[name]:
+            reason = f"engine {name} is needed: {probed[name]}"
+            if name in required:
+                pytest.fail(f"{reason} ({REQUIRE_ENGINES} lists it)", pytrace=False)
+            pytest.skip(reason)
+
+
+async def _missing(name: str) -> str:
+    """Why the backend cannot be used here; empty where it can."""
+    from xagent_core.engine import get_backend
+    from xagent_core.errors import XAgentError
+
+    try:
+        backend = get_backend(name)
+    except XAgentError as error:
+        return str(error)
+    try:
+        probe = await backend.probe()
+    finally:
+        await backend.aclose()
+    return "" if probe.available else str(probe.error(name))

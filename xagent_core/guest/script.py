@@ -4,13 +4,15 @@ The wire format is sh itself. The guest reads its standard input line by line an
 take raw bytes that follow it. So the script is the same for every language and backend, and needs nothing but `sh`,
 `mkdir`, `mkfifo`, `mv`, `dd` and `cat`. `wire` writes the lines, `scanner` reads what comes back.
 
-Three things hold whatever a job does:
+What shapes it:
 
-- The first process only waits for the reader of the messages. When the reader ends, because the owner closed the
-  stream (SIGKILL closes it too) or because a job killed it, the first process ends and the kernel ends all others.
-  Waiting also reaps the orphans of jobs.
-- The reader goes on reading while a job runs, since jobs run in the background with their input from a file.
+- The reader goes on reading while a job runs, and ends everything when the owner closes the stream, as SIGKILL does
+  too. So a job is the left side of a pipeline whose right side is the reader, and its input comes from a file. It is
+  not a background job, for those have SIGINT ignored, which a program can neither miss nor always undo.
+- The first process waits for that pipeline, and so reaps the orphans of jobs.
+- Between the reader and a program stand two shells: a program that kills its parent leaves one that tells the end.
 - A job's standard error is not the guest's: what the shell itself has to say (`Killed`) is not the program's output.
+- Only as process 1 of its own namespace may the guest end "all processes".
 """
 
 from __future__ import annotations
@@ -31,37 +33,31 @@ BASE_ENV: Final = (("HOME", WORKSPACE), ("LANG", "C.UTF-8"), ("TMPDIR", SCRATCH)
 
 # finish BOUNDARY PHASE CODE: the mark that ends a phase, on both streams, behind the job's random boundary:
 # phase, exit code, and from the cgroup where it can be seen: OOM kills, peak memory in bytes, CPU time in ns.
-# Descriptors 4 and 5 are the job's real streams. `$n` is a newline, which no line of a message can hold.
+# Descriptors 3, 4 and 5 are the real streams: `run` gives the last two to a program. `$n` is a newline, which no
+# line of a message can hold.
 _GUEST: Final = f"""
 umask 022
 n='
 '
 mkdir -p {WORKSPACE} {STATE} && cd {WORKSPACE} && : >{STATE}/stdin || exit 70
+exec 3<&0 4>&1 5>&2 </dev/null 2>/dev/null
 finish() {{
-  o=- m=- c=- g=/sys/fs/cgroup
+  o=- m=- t=- g=/sys/fs/cgroup
   {{ while read -r k v; do case $k in oom_kill) o=$v;; esac; done <$g/memory/memory.oom_control &&
-    read -r m <$g/memory/memory.max_usage_in_bytes && read -r c <$g/cpuacct/cpuacct.usage ||
+    read -r m <$g/memory/memory.max_usage_in_bytes && read -r t <$g/cpuacct/cpuacct.usage ||
     {{ while read -r k v; do case $k in oom_kill) o=$v;; esac; done <$g/memory.events &&
-      while read -r k v; do case $k in usage_usec) c=${{v}}000;; esac; done <$g/cpu.stat &&
+      while read -r k v; do case $k in usage_usec) t=${{v}}000;; esac; done <$g/cpu.stat &&
       read -r m <$g/memory.peak; }}; }} 2>/dev/null
-  printf '%s %s %s %s %s %s\\n' "$1" "$2" "$3" "$o" "$m" "$c" >&4
-  printf '%s %s %s %s %s %s\\n' "$1" "$2" "$3" "$o" "$m" "$c" >&5
+  printf '%s %s %s %s %s %s\\n' "$1" "$2" "$3" "$o" "$m" "$t" >&4
+  printf '%s %s %s %s %s %s\\n' "$1" "$2" "$3" "$o" "$m" "$t" >&5
 }}
-serve() {{
-  if [ $# -gt 0 ]; then
-    mkfifo "$1" || exit 70
-    shift
-    {{
-      "$@" <{STATE}/stdin 2>&5 4>&- 5>&-
-      c=$?
-      read -r b <{STATE}/boundary && finish "$b" run $c || kill -9 "$r"
-    }} 4>&1 5>&2 2>/dev/null &
-  fi
-  while IFS= read -r line; do eval "$line"; done
-}}
-{{ read -r r _ </proc/self/stat; serve "$@"; }} <&0 &
-exec </dev/null
-wait $!
+end_jobs() {{ [ $$ = 1 ] && kill -9 -1; }}
+run() {{ ( ( exec "$@" <{STATE}/stdin >&4 2>&5 3<&- 4>&- 5>&- ); exit $? ); }}
+serve() {{ while IFS= read -r line; do eval "$line"; done; end_jobs; }}
+if [ $# = 0 ]; then serve <&3; exit; fi
+mkfifo "$1" || exit 70
+shift
+{{ run "$@"; c=$?; read -r b <{STATE}/boundary && finish "$b" run $c || end_jobs; }} | serve <&3
 """
 
 

@@ -81,29 +81,27 @@ def job_message(
     if stdin:
         parts.append(_write(f"{STATE}/stdin", stdin))
     mark = quote(boundary)
-    streams = "4>&1 5>&2 2>/dev/null"
-    refuse = f"finish {mark} full 1 {streams}"
     if standing_by:
         parts.append(_write(f"{STATE}/source", program.source))
         source = quote(program.source_name)
-        release = f"exec 6>{source}; cat {STATE}/source >&6; mv -f {STATE}/source {source}; exec 6>&-"
-        if len(program.source) <= _INLINE:
-            release = release.replace(f"cat {STATE}/source", f"printf %b {_escaped(program.source)}")
-        parts.append(f"if [ $full ]; then {refuse}; else printf %s {mark} >{STATE}/boundary; {release}; fi\n".encode())
-        return b"".join(parts)
-    parts.append(_write(quote(program.source_name), program.source))
-    body = f"{_words(program.run)} <{STATE}/stdin 2>&5 4>&- 5>&-; finish {mark} run $?"
-    if program.build:
-        build = f"{_words(program.build)} </dev/null 2>&5 4>&- 5>&-; c=$?; finish {mark} build $c"
-        body = f"{build}; [ $c = 0 ] && {{ {body}; }}"
-    body = "".join(f"export {name}={quote(value)}; " for name, value in program.env.items()) + body
-    parts.append(f"if [ $full ]; then {refuse}; else {{ {body}; }} {streams} & fi\n".encode())
+        # The interpreter has the pipe open before the file takes its name, and gets the end of it afterwards:
+        # whatever opens the source later, for a traceback say, finds the file.
+        fill = f"printf %b {_escaped(program.source)}" if len(program.source) <= _INLINE else f"cat {STATE}/source"
+        start = f"echo {mark} >{STATE}/boundary; exec 6>{source}; {fill} >&6; mv -f {STATE}/source {source}; exec 6>&-"
+    else:
+        parts.append(_write(quote(program.source_name), program.source))
+        start = f"run {_words(program.run)}; finish {mark} run $?"
+        if program.build:
+            start = f"run {_words(program.build)}; c=$?; finish {mark} build $c; [ $c = 0 ] && {{ {start}; }}"
+        exports = "".join(f"export {name}={quote(value)}; " for name, value in program.env.items())
+        start = f"{{ {exports}{start}; }} | serve <&3"
+    parts.append(f"if [ $full ]; then finish {mark} full 1; else {start}; fi\n".encode())
     return b"".join(parts)
 
 
 def ping_message(boundary: str) -> bytes:
     """Asks for a mark of phase `ready`, with nothing run."""
-    return f"finish {quote(boundary)} ready 0 4>&1 5>&2 2>/dev/null\n".encode()
+    return f"finish {quote(boundary)} ready 0\n".encode()
 
 
 def collect_message(patterns: Sequence[str], *, boundary: str) -> bytes:
@@ -113,8 +111,7 @@ def collect_message(patterns: Sequence[str], *, boundary: str) -> bytes:
     """
     tests = " -o ".join(f"-path {quote('./' + pattern.replace('**/', '*'))}" for pattern in patterns)
     return (
-        f"kill -9 -1; {{ find . -type f \\( {tests} \\) -exec tar -cf - {{}} + ; "
-        f"finish {quote(boundary)} files 0; }} 4>&1 5>&2 2>/dev/null\n"
+        f"end_jobs; find . -type f \\( {tests} \\) -exec tar -cf - {{}} + ; finish {quote(boundary)} files 0\n"
     ).encode()
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from xagent_core.abc.queue import TaskQueue as TaskQueue
     from xagent_core.abc.tool import ToolContext as ToolContext
     from xagent_core.abc.tool import ToolRegistration as ToolRegistration
+    from xagent_core.config import PoolConfig as PoolConfig
     from xagent_core.config import Settings as Settings
     from xagent_core.config import load_settings as load_settings
     from xagent_core.engine import Engine as Engine
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from xagent_core.errors import XAgentError as XAgentError
     from xagent_core.hookspecs import hookimpl as hookimpl
     from xagent_core.plugins import load_plugins as load_plugins
-    from xagent_core.pool import PoolConfig as PoolConfig
     from xagent_core.toolbox import get_tools as get_tools
     from xagent_core.types import ExecutionRequest as ExecutionRequest
     from xagent_core.types import ExecutionResult as ExecutionResult
@@ -66,7 +66,7 @@ _HOMES: Final = {
     "abc.language": "Language Needs Packages Program",
     "abc.queue": "QueueRegistration TaskQueue",
     "abc.tool": "ToolContext ToolRegistration",
-    "config": "Settings load_settings",
+    "config": "PoolConfig Settings load_settings",
     "engine": "Engine get_backend run",
     "errors": (
         "BackendError BackendPermissionError BackendUnavailableError ConfigError DuplicatePluginError "
@@ -75,7 +75,6 @@ _HOMES: Final = {
     ),
     "hookspecs": "hookimpl",
     "plugins": "load_plugins",
-    "pool": "PoolConfig",
     "toolbox": "get_tools",
     "types": (
         "ExecutionRequest ExecutionResult FinishedEvent InputFile Limits NetworkPolicy OutputEvent OutputFile "

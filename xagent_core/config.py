@@ -9,16 +9,32 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
-import platformdirs
-
 from xagent_core.errors import ConfigError, XAgentError
 from xagent_core.policy import DEFAULT_LIMITS
-from xagent_core.pool import PoolConfig
 from xagent_core.types import Limits, parse_size
 
-__all__ = ["Settings", "load_settings"]
+__all__ = ["PoolConfig", "Settings", "load_settings"]
 
 _SIZES: Final = frozenset({"memory", "scratch", "output", "collect"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PoolConfig:
+    """How many sandboxes stand by.
+
+    Attributes:
+        ready: Kept ready for each spec that was used; 0 starts each sandbox when it is needed.
+        most: Sandboxes alive at once, of all specs, those that run included.
+        idle_seconds: A ready sandbox is retired when nobody asked for its kind for so long.
+        wait_seconds: How long a caller waits for a free place.
+        refills: Sandboxes being started ahead at once: more take the CPU from the jobs that run.
+    """
+
+    ready: int = 1
+    most: int = 16
+    idle_seconds: float = 300.0
+    wait_seconds: float = 60.0
+    refills: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +84,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """
     env = os.environ if environ is None else environ
     settings = Settings()
+    import platformdirs
+
     named = env.get("XAGENT_CONFIG")
     path = Path(named) if named else platformdirs.user_config_path("xagent") / "config.toml"
     if named or path.is_file():

@@ -303,11 +303,22 @@ class ExecutionResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutputEvent:
-    """Some output, as it was produced."""
+    """Some output, as it was produced.
+
+    Attributes:
+        stream: Where it was written.
+        data: As text. Bytes that are not UTF-8 are shown as U+FFFD, and a character that is cut at the end of a
+            piece comes with the next one, so it may be empty.
+        raw: The bytes as they were written.
+        phase: What wrote it.
+    """
 
     stream: StreamName
     data: str
+    raw: bytes = b""
     phase: Phase = "run"
+
+    __pydantic_config__: ClassVar[Any] = _JSON
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

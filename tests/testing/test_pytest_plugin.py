@@ -34,7 +34,7 @@ class Stub(Backend):
 
 
 def registration(name: str, probe: Probe) -> BackendRegistration:
-    return BackendRegistration(name=name, summary="", factory=lambda options: Stub(probe))
+    return BackendRegistration(name=name, summary="", factory=lambda _options: Stub(probe))
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def two_engines(monkeypatch: pytest.MonkeyPatch):
         ]
     )
     plugins.add("stub", "stub", "1", lambda: module)
-    monkeypatch.setattr(xagent_core.engine, "load_plugins", lambda disabled=(): plugins)
+    monkeypatch.setattr(xagent_core.engine, "load_plugins", lambda _disabled=(): plugins)
     monkeypatch.delenv("XAGENT_REQUIRE_ENGINES", raising=False)
 
 

@@ -12,12 +12,14 @@ from dataclasses import replace
 from typing import Any, Self
 
 from xagent_core.abc.backend import Backend, Capabilities
-from xagent_core.config import Settings, load_settings
+from xagent_core.config import PoolConfig, Settings, load_settings
 from xagent_core.errors import BackendError, BackendUnavailableError, XAgentError
-from xagent_core.guest.driver import Job, Outcome, RawOutput
+from xagent_core.guest.collect import collect
+from xagent_core.guest.exchange import Exchange, Outcome, RawOutput
+from xagent_core.guest.wire import job_message, new_boundary
 from xagent_core.plugins import Plugins, load_plugins
 from xagent_core.policy import Plan, plan
-from xagent_core.pool import Pool, PoolConfig
+from xagent_core.pool import Pool
 from xagent_core.types import (
     Event,
     ExecutionRequest,
@@ -27,6 +29,7 @@ from xagent_core.types import (
     Limits,
     NetworkPolicy,
     OutputEvent,
+    OutputFile,
     Timings,
     parse_size,
 )
@@ -236,22 +239,28 @@ class Engine:
         text = _Text()
         async with self.pool.sandbox(planned.spec) as sandbox:
             acquired = time.monotonic() - asked
-            job = Job(
+            boundary, program = new_boundary(), planned.program
+            exchange = Exchange(
                 sandbox,
-                planned.program,
-                request,
+                boundary,
+                builds=bool(program.build),
                 timeout=planned.limits.timeout,
                 output_limit=planned.limits.output,
-                collect_limit=planned.limits.collect,
-                component=self.backend.name,
+                stops=(sandbox.kill,),
             )
-            async with contextlib.aclosing(job.run()) as pieces:
+            message = job_message(program, request, boundary=boundary)
+            async with contextlib.aclosing(exchange.run(message)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, RawOutput):
-                        if data := text.add(piece):
-                            yield OutputEvent(stream=piece.stream, data=data, phase=piece.phase)
+                        yield OutputEvent(stream=piece.stream, data=text.add(piece), raw=piece.data, phase=piece.phase)
                     else:
-                        yield FinishedEvent(result=self._result(planned, piece, text, acquired))
+                        outcome = piece
+            files: tuple[OutputFile, ...] = ()
+            complete = True
+            if request.collect and outcome.mark is not None and outcome.phase == "run":
+                files, complete = await collect(sandbox, request.collect, limit=planned.limits.collect)
+            result = self._result(planned, outcome, text, acquired)
+            yield FinishedEvent(result=replace(result, files=files, files_truncated=not complete))
 
     def _result(self, planned: Plan, outcome: Outcome, text: _Text, acquired: float) -> ExecutionResult:
         output, error = text.of("stdout"), text.of("stderr")
@@ -266,8 +275,6 @@ class Engine:
             phase=outcome.phase,
             output_truncated="stdout" in outcome.truncated,
             error_truncated="stderr" in outcome.truncated,
-            files=outcome.files,
-            files_truncated=outcome.files_truncated,
             usage=outcome.usage,
             timings=Timings(acquire=acquired, build=outcome.build_seconds, run=outcome.run_seconds),
             unenforced=planned.spec.unenforced,

@@ -12,35 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from xagent_core.abc.backend import Backend, Sandbox, SandboxSpec
+from xagent_core.config import PoolConfig
 from xagent_core.errors import PoolTimeoutError, XAgentError
-from xagent_core.guest.driver import is_alive
+from xagent_core.guest.health import is_alive
 
-__all__ = ["Pool", "PoolConfig", "PoolStats"]
+__all__ = ["Pool", "PoolStats"]
 
 logger = logging.getLogger(__name__)
 
 # A sandbox that was idle for less is handed out without asking it: the question costs a round trip.
 _TRUSTED_SECONDS: Final = 5.0
 _PING_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PoolConfig:
-    """How many sandboxes stand by.
-
-    Attributes:
-        ready: Kept ready for each spec that was used; 0 starts each sandbox when it is needed.
-        most: Sandboxes alive at once, of all specs, those that run included.
-        idle_seconds: A ready sandbox is retired when nobody asked for its kind for so long.
-        wait_seconds: How long a caller waits for a free place.
-        refills: Sandboxes being started ahead at once: more take the CPU from the jobs that run.
-    """
-
-    ready: int = 1
-    most: int = 16
-    idle_seconds: float = 300.0
-    wait_seconds: float = 60.0
-    refills: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

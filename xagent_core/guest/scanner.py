@@ -8,7 +8,8 @@ from typing import Final
 
 __all__ = ["Mark", "Scanner"]
 
-_LONGEST_MARK: Final = 256
+# A kernel's note may hold the text of a value, cut at 32 KiB before it is encoded.
+_LONGEST_MARK: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Mark:
         oom_kills: Processes of the sandbox that the kernel killed for memory so far.
         peak_memory: Bytes.
         cpu_time: Seconds.
+        note: What a session's kernel adds, base64 of JSON; None in a mark of the guest itself.
     """
 
     phase: str
@@ -28,6 +30,7 @@ class Mark:
     oom_kills: int | None = None
     peak_memory: int | None = None
     cpu_time: float | None = None
+    note: str | None = None
 
 
 class Scanner:
@@ -88,8 +91,9 @@ class Scanner:
 def _parse(line: bytes) -> Mark | None:
     """The mark behind a boundary; None where a program that shares our memory has forged nonsense."""
     try:
-        phase, code, oom_kills, peak, cpu = line.decode().split()
-        return Mark(phase, int(code), _count(oom_kills), _count(peak), None if cpu == "-" else int(cpu) / 1e9)
+        phase, code, oom_kills, peak, cpu, *note = line.decode().split(" ")
+        cpu_time = None if cpu == "-" else int(cpu) / 1e9
+        return Mark(phase, int(code), _count(oom_kills), _count(peak), cpu_time, note[0] if note else None)
     except ValueError:
         return None
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from xagent_core.abc.language import Program
 from xagent_core.guest.script import STATE
-from xagent_core.types import InputFile
+from xagent_core.types import ExecutionRequest
 
 __all__ = ["collect_message", "collect_pattern", "job_message", "new_boundary", "ping_message"]
 
@@ -57,37 +57,34 @@ def _write(target: str, content: bytes) -> bytes:
     return f"{{ {reads}}} 2>/dev/null | {sink} 2>/dev/null || full=1\n".encode() + content
 
 
-def job_message(
-    program: Program, *, boundary: str, stdin: bytes, files: Sequence[InputFile], standing_by: bool
-) -> bytes:
+def job_message(program: Program, request: ExecutionRequest, *, boundary: str) -> bytes:
     """A whole job: its files, its input, its build step and its run.
 
     Args:
-        program: What to run.
+        program: What to run; the sandbox was started with its standby interpreter, if it has one.
+        request: Its input and files.
         boundary: From `new_boundary`.
-        stdin: What the program reads.
-        files: Put into the workspace.
-        standing_by: Whether the sandbox was started with the program's standby interpreter.
 
     Returns:
         The bytes to send. The guest answers with a mark of phase `build` where there is a build step, and one of
         phase `run` unless the build failed; with one of phase `full` when the files do not fit the scratch space.
     """
     parts = [b"full=\n"]
-    folders = {posixpath.dirname(path) for path in (program.source_name, *(file.path for file in files))} - {""}
+    folders = {posixpath.dirname(path) for path in (program.source_name, *(file.path for file in request.files))} - {""}
     if folders:
         parts.append(f"mkdir -p {_words(sorted(folders))}\n".encode())
-    parts.extend(_write(quote(file.path), file.content) for file in files)
-    if stdin:
-        parts.append(_write(f"{STATE}/stdin", stdin))
+    parts.extend(_write(quote(file.path), file.content) for file in request.files)
+    if request.stdin:
+        parts.append(_write(f"{STATE}/stdin", request.stdin))
     mark = quote(boundary)
-    if standing_by:
+    if program.standby:
         parts.append(_write(f"{STATE}/source", program.source))
         source = quote(program.source_name)
         # The interpreter has the pipe open before the file takes its name, and gets the end of it afterwards:
         # whatever opens the source later, for a traceback say, finds the file.
         fill = f"printf %b {_escaped(program.source)}" if len(program.source) <= _INLINE else f"cat {STATE}/source"
-        start = f"echo {mark} >{STATE}/boundary; exec 6>{source}; {fill} >&6; mv -f {STATE}/source {source}; exec 6>&-"
+        start = f"echo {mark} >{STATE}/boundary; exec 6>{source}; {fill} >&6; "
+        start += f"mv -f {STATE}/source {source}; exec 6>&-"
     else:
         parts.append(_write(quote(program.source_name), program.source))
         start = f"run {_words(program.run)}; finish {mark} run $?"
@@ -104,15 +101,15 @@ def ping_message(boundary: str) -> bytes:
     return f"finish {quote(boundary)} ready 0\n".encode()
 
 
-def collect_message(patterns: Sequence[str], *, boundary: str) -> bytes:
-    """Ends what still runs, then sends the matching regular files as tar archives and a mark of phase `files`.
+def collect_message(patterns: Sequence[str], *, boundary: str, end_jobs: bool) -> bytes:
+    """Asks for the matching regular files as tar archives, and a mark of phase `files` behind them.
 
     What `find` matches is a superset, since its `*` also matches slashes: `collect_pattern` decides.
     """
     tests = " -o ".join(f"-path {quote('./' + pattern.replace('**/', '*'))}" for pattern in patterns)
-    return (
-        f"end_jobs; find . -type f \\( {tests} \\) -exec tar -cf - {{}} + ; finish {quote(boundary)} files 0\n"
-    ).encode()
+    first = "end_jobs; " if end_jobs else ""
+    find = f"find . -type f \\( {tests} \\) -exec tar -cf - {{}} + </dev/null"
+    return f"{first}{find}; finish {quote(boundary)} files 0\n".encode()
 
 
 def collect_pattern(patterns: Iterable[str]) -> re.Pattern[str]:

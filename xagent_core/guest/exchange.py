@@ -1,0 +1,218 @@
+"""One message to the guest, and the output that it causes, with its limits of time and size held."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from xagent_core.abc.backend import Sandbox
+from xagent_core.errors import InvalidRequestError, SandboxLostError
+from xagent_core.guest.scanner import Mark, Scanner
+from xagent_core.types import Phase, Status, StreamName, Usage
+
+__all__ = ["Exchange", "Outcome", "RawOutput"]
+
+# After a stop, what was written before comes within this time (30 ms measured on Docker).
+_GRACE_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class RawOutput:
+    """Bytes as they came from the program."""
+
+    stream: StreamName
+    phase: Phase
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a program ended.
+
+    Attributes:
+        status: As in `ExecutionResult`.
+        exit_code: None when xagent stopped it.
+        phase: `build` when it did not come past its build step.
+        truncated: The streams that wrote more than was kept.
+        usage: What the sandbox used.
+        build_seconds: Until the build step ended.
+        run_seconds: From there to the end.
+        mark: The mark that ended it; None when its streams ended before.
+    """
+
+    status: Status
+    exit_code: int | None
+    phase: Phase
+    truncated: frozenset[StreamName] = frozenset()
+    usage: Usage = field(default_factory=Usage)
+    build_seconds: float = 0.0
+    run_seconds: float = 0.0
+    mark: Mark | None = None
+
+
+class Exchange:
+    """Sends one message and yields the output up to the mark that ends it.
+
+    Args:
+        sandbox: Whose guest gets the message.
+        boundary: Begins the marks of this message's answer.
+        builds: Whether a mark of phase `build` comes first.
+        timeout: Seconds for all of it.
+        output_limit: Bytes kept of each stream.
+        stops: Ways to end it at a limit, mildest first; the next is tried when one has had no effect for two seconds.
+    """
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        boundary: str,
+        *,
+        builds: bool,
+        timeout: float,
+        output_limit: int,
+        stops: Sequence[Callable[[], Awaitable[None]]],
+    ) -> None:
+        self._sandbox = sandbox
+        self._timeout = timeout
+        self._output_limit = output_limit
+        self._stops = stops
+        self._scanners: dict[StreamName, Scanner] = {"stdout": Scanner(boundary), "stderr": Scanner(boundary)}
+        self._sizes: dict[StreamName, int] = {"stdout": 0, "stderr": 0}
+        self._marks: dict[str, dict[StreamName, Mark]] = {}
+        self._truncated: set[StreamName] = set()
+        self._phase: Phase = "build" if builds else "run"
+        self._started = self._build_ended = 0.0
+        self._ended = False
+
+    async def run(self, message: bytes) -> AsyncGenerator[RawOutput | Outcome, None]:
+        """Sends the message and yields output as it comes, and at last the outcome.
+
+        Raises:
+            InvalidRequestError: The files do not fit the scratch space.
+            SandboxLostError: The engine died.
+        """
+        self._started = self._build_ended = time.monotonic()
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        limit: Status | None = None
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._sandbox.send(message)
+            while not self._ended and not self._truncated:
+                async with asyncio.timeout_at(deadline):
+                    outputs = await self._next()
+                for output in outputs:
+                    yield output
+        except TimeoutError:
+            limit = "timeout"
+        else:
+            limit = "output_limit" if self._truncated else None
+        if limit is not None and not (limit == "output_limit" and self._last_mark()):
+            for output in await self._stop():
+                yield output
+        yield await self._outcome(limit)
+
+    async def _next(self) -> list[RawOutput]:
+        """The next outputs; notes when there are no more."""
+        piece = await self._sandbox.receive()
+        if piece is None:
+            self._ended = True
+            return [
+                RawOutput(stream, self._phase, rest)
+                for stream, scanner in self._scanners.items()
+                if (rest := scanner.rest())
+            ]
+        outputs = self._accept(*piece)
+        self._ended = self._last_mark() is not None
+        return outputs
+
+    def _accept(self, stream: StreamName, data: bytes) -> list[RawOutput]:
+        """Takes a piece of a stream: counts it, cuts it at the limit, and notes the marks in it."""
+        outputs = []
+        for part in self._scanners[stream].feed(data):
+            if isinstance(part, Mark):
+                self._marks.setdefault(part.phase, {})[stream] = part
+                if part.phase == "build" and part.code == 0 and len(self._marks["build"]) == 2:
+                    self._phase = "run"
+                    self._build_ended = time.monotonic()
+                continue
+            room = self._output_limit - self._sizes[stream]
+            if len(part) > room:
+                self._truncated.add(stream)
+            kept = part[:room]
+            self._sizes[stream] += len(kept)
+            if kept:
+                outputs.append(RawOutput(stream, self._phase, kept))
+        return outputs
+
+    def _last_mark(self) -> Mark | None:
+        """The mark that ends it, once it has come on both streams."""
+        for phase in ("run", "build", "full"):
+            marks = self._marks.get(phase, {})
+            if len(marks) == 2 and not (phase == "build" and marks["stdout"].code == 0):
+                return marks["stdout"]
+        return None
+
+    async def _stop(self) -> list[RawOutput]:
+        """Ends it, and gives what was written before it ended."""
+        outputs: list[RawOutput] = []
+        for stop in self._stops:
+            try:
+                async with asyncio.timeout(_GRACE_SECONDS):
+                    await stop()
+                    while not self._ended:
+                        outputs += await self._next()
+                break
+            except TimeoutError:
+                continue
+        return outputs
+
+    async def _outcome(self, limit: Status | None) -> Outcome:
+        now, mark = time.monotonic(), self._last_mark()
+        if mark is not None and mark.phase == "full":
+            raise InvalidRequestError(
+                "request", "its code, input and files do not fit the scratch space", "Raise the scratch limit."
+            )
+        usage = await self._usage(mark)
+        if limit is not None:
+            status, exit_code = limit, None
+        elif mark is None:
+            status, exit_code = await self._end_without_mark(usage), 137
+        else:
+            status, exit_code = _status(mark, usage), mark.code
+        running = self._phase == "run"
+        return Outcome(
+            status=status,
+            exit_code=exit_code,
+            phase=self._phase,
+            truncated=frozenset(self._truncated),
+            usage=usage,
+            build_seconds=(self._build_ended if running else now) - self._started,
+            run_seconds=now - self._build_ended if running else 0.0,
+            mark=mark,
+        )
+
+    async def _usage(self, mark: Mark | None) -> Usage:
+        try:
+            seen = await self._sandbox.usage()
+        except SandboxLostError:
+            seen = None
+        if seen is None and mark is not None:
+            return Usage(peak_memory=mark.peak_memory, cpu_time=mark.cpu_time, oom_kills=mark.oom_kills)
+        return seen or Usage()
+
+    async def _end_without_mark(self, usage: Usage) -> Status:
+        """The sandbox ended first: the program, or the kernel for want of memory, has killed the guest."""
+        end = await self._sandbox.wait()
+        return "out_of_memory" if end.oom_killed or usage.oom_kills else "killed"
+
+
+def _status(mark: Mark, usage: Usage) -> Status:
+    # A process killed for memory under a parent that exits 0 is no failure of the program.
+    if mark.code == 0:
+        return "success"
+    if usage.oom_kills:
+        return "out_of_memory"
+    return "killed" if mark.code == 137 else "error"

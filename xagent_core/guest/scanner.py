@@ -91,7 +91,7 @@ class Scanner:
 def _parse(line: bytes) -> Mark | None:
     """The mark behind a boundary; None where a program that shares our memory has forged nonsense."""
     try:
-        phase, code, oom_kills, peak, cpu, *note = line.decode().split(" ")
+        phase, code, oom_kills, peak, cpu, *note = line.decode().split()
         cpu_time = None if cpu == "-" else int(cpu) / 1e9
         return Mark(phase, int(code), _count(oom_kills), _count(peak), cpu_time, note[0] if note else None)
     except ValueError:

@@ -125,7 +125,7 @@ def editable(*folders: Path) -> list[str]:
     words = []
     for folder in folders:
         extras = nox.project.load_toml(folder / "pyproject.toml")["project"].get("optional-dependencies", {})
-        words += ["-e", f"{folder}[{','.join(extras)}]"]
+        words += ["-e", f"{folder}[{','.join(extras)}]" if extras else str(folder)]
     return words
 
 

@@ -1,0 +1,119 @@
+"""Chooses the image of a sandbox, and pulls it on first use."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from docker.api import APIClient
+from docker.errors import APIError
+from docker.utils import parse_repository_tag
+
+from xagent_core.abc.backend import SandboxSpec
+from xagent_core.errors import BackendError, BackendUnavailableError, ImageNotFoundError
+from xagent_docker.daemon import Daemon
+from xagent_docker.endpoint import COMPONENT
+
+__all__ = ["Image", "ImageChoice", "runtime_image"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that is present.
+
+    Attributes:
+        name: As the daemon knows it.
+        volumes: The paths that it declares as volumes.
+    """
+
+    name: str
+    volumes: tuple[str, ...]
+
+
+def runtime_image(language: str) -> str:
+    """The name of xagent's own image for a language, which `xagent images build` makes."""
+    return f"xagent-runtime-{re.sub('[^a-z0-9]+', '-', language.lower()).strip('-')}:latest"
+
+
+class ImageChoice:
+    """Remembers which image is used for what.
+
+    Args:
+        images: The user's own choice, by language.
+        pull: Whether missing images are pulled.
+    """
+
+    def __init__(self, images: Mapping[str, str], *, pull: bool) -> None:
+        self._images = images
+        self._pull = pull
+        self._known: dict[tuple[str, str], Image] = {}
+        self._finding = asyncio.Lock()
+
+    async def find(self, daemon: Daemon, spec: SandboxSpec) -> Image:
+        """The image for a sandbox: the user's choice, else the project's own for the language, else the spec's.
+
+        Raises:
+            ImageNotFoundError: It is not there and was not pulled.
+            BackendUnavailableError: The daemon does not answer.
+        """
+        key = (spec.language, spec.image)
+        if key in self._known:
+            return self._known[key]
+        # One at a time: the second who misses an image waits for the first one's pull.
+        async with self._finding:
+            if key not in self._known:
+                self._known[key] = await self._find(daemon, spec)
+            return self._known[key]
+
+    def forget(self, spec: SandboxSpec) -> None:
+        """To be called when the daemon says that the image is gone."""
+        self._known.pop((spec.language, spec.image), None)
+
+    async def _find(self, daemon: Daemon, spec: SandboxSpec) -> Image:
+        chosen = self._images.get(spec.language)
+        candidates = [chosen] if chosen else [name for name in (runtime_image(spec.language), spec.image) if name]
+        for name in candidates:
+            image = await _inspect(daemon, name)
+            if image is not None:
+                return image
+        wanted = chosen or spec.image
+        fix = f"Run `xagent images build {spec.language}`"
+        if not wanted:
+            raise ImageNotFoundError(COMPONENT, f"there is no image for {spec.language}", f"{fix}.")
+        fix += f" (needs no registry) or `xagent images pull {spec.language}`."
+        if not self._pull:
+            raise ImageNotFoundError(COMPONENT, f"image {wanted} is not present, and pulling is switched off", fix)
+        logger.warning("image %s is not present and is being pulled; this may take minutes", wanted)
+        try:
+            await daemon.call(f"pull {wanted}", _pull, daemon.client, wanted)
+        except BackendUnavailableError:
+            raise
+        except (BackendError, APIError) as error:
+            words = error.cause if isinstance(error, BackendError) else str(error.explanation)
+            raise ImageNotFoundError(
+                COMPONENT, f"image {wanted} is not present and cannot be pulled: {words}", fix
+            ) from error
+        image = await _inspect(daemon, wanted)
+        if image is None:
+            raise ImageNotFoundError(COMPONENT, f"image {wanted} is not present although it was pulled", fix)
+        return image
+
+
+async def _inspect(daemon: Daemon, name: str) -> Image | None:
+    try:
+        found = await daemon.call(f"inspect image {name}", daemon.client.inspect_image, name)
+    except APIError:
+        return None
+    return Image(name, tuple((found.get("Config") or {}).get("Volumes") or ()))
+
+
+def _pull(client: APIClient, name: str) -> None:
+    repository, tag = parse_repository_tag(name)
+    for line in client.pull(repository, tag=tag or "latest", stream=True, decode=True):
+        if "error" in line:
+            raise APIError(line["error"], explanation=line["error"])

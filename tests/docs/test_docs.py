@@ -21,9 +21,7 @@ from xagent_core.types import Status
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PLUGINS = ROOT / "docs/plugins.md"
-_BLOCK = re.compile(
-    r"(?P<unrun>^<!-- not run: .+ -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
-)
+_BLOCK = re.compile(r"(?ms)(?P<unrun>^<!-- not run: .+? -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$")
 
 
 @dataclass(frozen=True)

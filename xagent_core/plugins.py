@@ -99,6 +99,10 @@ class Catalogue(Generic[R]):
         """What can be used, by name; names that two distributions claim are left out."""
         return (owners[0].registration for _, owners in sorted(self._owners.items()) if len(owners) == 1)
 
+    def __contains__(self, name: str) -> bool:
+        """Whether any distribution provides that name or alias."""
+        return bool(self._owners_of(name))
+
     def distribution(self, name: str) -> str:
         """Which distribution provides `name`."""
         return self._find(name).distribution
@@ -113,8 +117,11 @@ class Catalogue(Generic[R]):
         """
         return self._find(name).registration
 
+    def _owners_of(self, name: str) -> list[_Owned[R]]:
+        return self._owners.get(name) or self._aliases.get(name) or self._owners.get(name.lower(), [])
+
     def _find(self, name: str) -> _Owned[R]:
-        owners = self._owners.get(name) or self._aliases.get(name) or self._owners.get(name.lower(), [])
+        owners = self._owners_of(name)
         if not owners:
             raise self._unknown(name)
         if len(owners) > 1:

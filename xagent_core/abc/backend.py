@@ -64,7 +64,8 @@ class Capabilities:
         limits: Names among `memory`, `cpus`, `processes`, `scratch` that hold for the sandbox as a whole.
         networks: The network policies that it can hold.
         how: For a reader, how each is held: `{"memory": "cgroup v1", "cpus": "not held: ..."}`.
-        images: Whether it runs images; otherwise it uses the programs of the machine.
+        images: Whether it runs images; otherwise it uses the programs of the machine. A backend with images has an
+            option `pull`: when it is false, an image that is not present is an `ImageNotFoundError`.
         reports_usage: Whether `Sandbox.usage` has anything to tell.
     """
 

@@ -95,6 +95,8 @@ class Language:
         standby: Whether `run` may be started before the source is known. The source is then a named pipe, so the
             interpreter starts up, opens it, and waits. It suits interpreters that open their source once, after
             they have started, and read it from front to end.
+        hello: A program that writes `hello` and a newline to stdout. `xagent doctor` runs it; without one it runs an
+            empty program, and can only tell that the language's programs start.
         api_version: The version of the plugin interface that it was written for.
     """
 
@@ -111,6 +113,7 @@ class Language:
     needs: Needs = field(default_factory=Needs)
     packages: Packages = field(default_factory=Packages)
     standby: bool = False
+    hello: str = ""
     api_version: int = 1
 
     def __post_init__(self) -> None:

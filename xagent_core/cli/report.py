@@ -1,0 +1,60 @@
+"""Writes what commands have to say: tables for readers, one JSON document for programs, errors for both."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import typer
+
+from xagent_core.errors import InvalidRequestError, UnknownPluginError, XAgentError
+
+__all__ = ["JSON_OPTION", "exit_status", "note", "print_json", "print_table", "report_error"]
+
+JSON_OPTION: Any = typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")
+
+_WRONG_USAGE = 2
+_XAGENT_FAILED = 125
+# Where nobody looks at it, a table must not be folded to a width that nobody has.
+_PIPE_WIDTH = 240
+
+
+def exit_status(error: XAgentError) -> int:
+    """2 where the caller asked for something that does not exist or cannot be, else 125."""
+    return _WRONG_USAGE if isinstance(error, InvalidRequestError | UnknownPluginError) else _XAGENT_FAILED
+
+
+def report_error(error: XAgentError, *, as_json: bool) -> None:
+    """Prints an error: `{"error": {...}}` on stdout, or one line on stderr."""
+    if as_json:
+        parts = {"component": error.component, "cause": error.cause, "fix": error.fix}
+        print_json({"error": {"type": type(error).__name__, **parts}})
+    else:
+        note(str(error))
+
+
+def note(text: str) -> None:
+    """One line on stderr, marked as ours, since the program writes there too."""
+    typer.echo(f"xagent: {text}", err=True)
+
+
+def print_json(document: object) -> None:
+    """Prints a JSON document on stdout. It is ASCII, so that names which are not UTF-8 survive as escapes."""
+    json.dump(document, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table on stdout."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    console.print(table)

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from xagent_core.abc.backend import Backend, Capabilities
 from xagent_core.config import PoolConfig, Settings, load_settings
-from xagent_core.errors import BackendError, BackendUnavailableError, XAgentError
+from xagent_core.errors import BackendError, BackendUnavailableError, SandboxLostError, XAgentError
 from xagent_core.guest.collect import collect
 from xagent_core.guest.exchange import Exchange, Outcome, RawOutput
 from xagent_core.guest.wire import job_message, new_boundary
@@ -235,6 +235,20 @@ class Engine:
             self.plugins.observe("xagent_after_execute", request=request, backend=name, result=result, error=error)
 
     async def _run_planned(self, request: ExecutionRequest, planned: Plan) -> AsyncGenerator[Event, None]:
+        try:
+            async with contextlib.aclosing(self._attempt(request, planned)) as events:
+                async for event in events:
+                    yield event
+            return
+        except SandboxLostError as error:
+            if error.code_ran != "no":
+                raise
+            logger.warning("another sandbox is tried: %s", error)
+        async with contextlib.aclosing(self._attempt(request, planned)) as events:
+            async for event in events:
+                yield event
+
+    async def _attempt(self, request: ExecutionRequest, planned: Plan) -> AsyncGenerator[Event, None]:
         asked = time.monotonic()
         text = _Text()
         async with self.pool.sandbox(planned.spec) as sandbox:
@@ -246,6 +260,7 @@ class Engine:
                 builds=bool(program.build),
                 timeout=planned.limits.timeout,
                 output_limit=planned.limits.output,
+                announced=True,
                 stops=(sandbox.kill,),
             )
             message = job_message(program, request, boundary=boundary)
@@ -256,7 +271,7 @@ class Engine:
                     else:
                         outcome = piece
             files: tuple[OutputFile, ...] = ()
-            complete = True
+            complete = not request.collect
             if request.collect and outcome.mark is not None and outcome.phase == "run":
                 files, complete = await collect(sandbox, request.collect, limit=planned.limits.collect)
             result = self._result(planned, outcome, text, acquired)

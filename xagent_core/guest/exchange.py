@@ -17,6 +17,7 @@ __all__ = ["Exchange", "Outcome", "RawOutput"]
 
 # After a stop, what was written before comes within this time (30 ms measured on Docker).
 _GRACE_SECONDS: Final = 2.0
+_LAST_PHASES: Final = ("run", "build", "full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Exchange:
         builds: Whether a mark of phase `build` comes first.
         timeout: Seconds for all of it.
         output_limit: Bytes kept of each stream.
+        announced: Whether a mark of phase `start` says that the program is about to run.
         stops: Ways to end it at a limit, mildest first; the next is tried when one has had no effect for two seconds.
     """
 
@@ -73,6 +75,7 @@ class Exchange:
         builds: bool,
         timeout: float,
         output_limit: int,
+        announced: bool = False,
         stops: Sequence[Callable[[], Awaitable[None]]],
     ) -> None:
         self._sandbox = sandbox
@@ -85,6 +88,8 @@ class Exchange:
         self._truncated: set[StreamName] = set()
         self._phase: Phase = "build" if builds else "run"
         self._started = self._build_ended = 0.0
+        self._announced = announced
+        self._begun = False
         self._ended = False
 
     async def run(self, message: bytes) -> AsyncGenerator[RawOutput | Outcome, None]:
@@ -92,14 +97,14 @@ class Exchange:
 
         Raises:
             InvalidRequestError: The files do not fit the scratch space.
-            SandboxLostError: The engine died.
+            SandboxLostError: The engine died, or the sandbox before the program began.
         """
         self._started = self._build_ended = time.monotonic()
         deadline = asyncio.get_running_loop().time() + self._timeout
         limit: Status | None = None
         try:
             async with asyncio.timeout_at(deadline):
-                await self._sandbox.send(message)
+                await self._send(message)
             while not self._ended and not self._truncated:
                 async with asyncio.timeout_at(deadline):
                     outputs = await self._next()
@@ -114,42 +119,50 @@ class Exchange:
                 yield output
         yield await self._outcome(limit)
 
+    async def _send(self, message: bytes) -> None:
+        try:
+            await self._sandbox.send(message)
+        except SandboxLostError as error:
+            # The guest obeys whole lines, and it is the last one that runs the program.
+            raise SandboxLostError(error.component, error.cause, error.fix, code_ran="no") from error
+
     async def _next(self) -> list[RawOutput]:
         """The next outputs; notes when there are no more."""
         piece = await self._sandbox.receive()
         if piece is None:
             self._ended = True
-            return [
-                RawOutput(stream, self._phase, rest)
-                for stream, scanner in self._scanners.items()
-                if (rest := scanner.rest())
-            ]
+            return [out for stream, scanner in self._scanners.items() for out in self._keep(stream, scanner.rest())]
         outputs = self._accept(*piece)
         self._ended = self._last_mark() is not None
         return outputs
 
     def _accept(self, stream: StreamName, data: bytes) -> list[RawOutput]:
-        """Takes a piece of a stream: counts it, cuts it at the limit, and notes the marks in it."""
+        """Takes a piece of a stream, and notes the marks in it."""
         outputs = []
         for part in self._scanners[stream].feed(data):
-            if isinstance(part, Mark):
+            if isinstance(part, bytes):
+                outputs += self._keep(stream, part)
+            elif part.phase == "start":
+                self._begun = True
+            # A program that has begun can only pretend that its files did not fit.
+            elif part.phase in _LAST_PHASES and not (part.phase == "full" and self._begun):
                 self._marks.setdefault(part.phase, {})[stream] = part
                 if part.phase == "build" and part.code == 0 and len(self._marks["build"]) == 2:
                     self._phase = "run"
                     self._build_ended = time.monotonic()
-                continue
-            room = self._output_limit - self._sizes[stream]
-            if len(part) > room:
-                self._truncated.add(stream)
-            kept = part[:room]
-            self._sizes[stream] += len(kept)
-            if kept:
-                outputs.append(RawOutput(stream, self._phase, kept))
         return outputs
+
+    def _keep(self, stream: StreamName, data: bytes) -> list[RawOutput]:
+        """Counts a program's output, and cuts it at the limit."""
+        kept = data[: self._output_limit - self._sizes[stream]]
+        self._sizes[stream] += len(kept)
+        if len(kept) < len(data):
+            self._truncated.add(stream)
+        return [RawOutput(stream, self._phase, kept)] if kept else []
 
     def _last_mark(self) -> Mark | None:
         """The mark that ends it, once it has come on both streams."""
-        for phase in ("run", "build", "full"):
+        for phase in _LAST_PHASES:
             marks = self._marks.get(phase, {})
             if len(marks) == 2 and not (phase == "build" and marks["stdout"].code == 0):
                 return marks["stdout"]
@@ -167,6 +180,9 @@ class Exchange:
                 break
             except TimeoutError:
                 continue
+            except SandboxLostError:
+                # It is gone, as it should be; what it printed last is lost with the connection.
+                break
         return outputs
 
     async def _outcome(self, limit: Status | None) -> Outcome:
@@ -205,7 +221,15 @@ class Exchange:
 
     async def _end_without_mark(self, usage: Usage) -> Status:
         """The sandbox ended first: the program, or the kernel for want of memory, has killed the guest."""
-        end = await self._sandbox.wait()
+        if self._announced and not self._begun:
+            raise SandboxLostError(
+                f"sandbox {self._sandbox.id}", "it ended before the program began", "Try again.", code_ran="no"
+            )
+        try:
+            async with asyncio.timeout(_GRACE_SECONDS):
+                end = await self._sandbox.wait()
+        except TimeoutError as error:
+            raise SandboxLostError(f"sandbox {self._sandbox.id}", "its engine does not say how it ended") from error
         return "out_of_memory" if end.oom_killed or usage.oom_kills else "killed"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,9 @@ __all__ = ["Mark", "Scanner"]
 
 # A kernel's note may hold the text of a value, cut at 32 KiB before it is encoded.
 _LONGEST_MARK: Final = 64 * 1024
+_MARK: Final = re.compile(
+    rb"\s*([a-z]+)\s+(\d{1,3})\s+(-|\d{1,20})\s+(-|\d{1,20})\s+(-|\d{1,20})(?:\s+([A-Za-z0-9+/=]+))?\s*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +67,14 @@ class Scanner:
                 return
             if start:
                 yield data[:start]
-            end = data.find(b"\n", start)
-            if end < 0 and len(data) - start < _LONGEST_MARK:
+            end = data.find(b"\n", start) + 1
+            if not end and len(data) - start < _LONGEST_MARK:
                 self._held = data[start:]
                 return
-            mark = _parse(data[start + len(self._boundary) : end]) if end >= 0 else None
-            if mark is not None:
-                yield mark
-            data = data[end + 1 :] if end >= 0 else b""
+            end = end or len(data)
+            # Nonsense behind a boundary is output like any other: a program that shares our memory has printed it.
+            yield _parse(data[start + len(self._boundary) : end]) or data[start:end]
+            data = data[end:]
 
     def rest(self) -> bytes:
         """What was held back and will not be completed, for the stream has ended."""
@@ -89,14 +93,10 @@ class Scanner:
 
 
 def _parse(line: bytes) -> Mark | None:
-    """The mark behind a boundary; None where a program that shares our memory has forged nonsense."""
-    try:
-        phase, code, oom_kills, peak, cpu, *note = line.decode().split()
-        cpu_time = None if cpu == "-" else int(cpu) / 1e9
-        return Mark(phase, int(code), _count(oom_kills), _count(peak), cpu_time, note[0] if note else None)
-    except ValueError:
+    """The mark behind a boundary; None where it is none."""
+    match = _MARK.fullmatch(line)
+    if match is None:
         return None
-
-
-def _count(text: str) -> int | None:
-    return None if text == "-" else int(text)
+    oom_kills, peak, cpu = (None if count == b"-" else int(count) for count in match.group(3, 4, 5))
+    note = match[6].decode() if match[6] else None
+    return Mark(match[1].decode(), int(match[2]), oom_kills, peak, None if cpu is None else cpu / 1e9, note)

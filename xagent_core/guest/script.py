@@ -2,7 +2,8 @@
 
 The wire format is sh itself. The guest reads its standard input line by line and evaluates each line; a line may
 take raw bytes that follow it. So the script is the same for every language and backend, and needs nothing but `sh`,
-`mkdir`, `mkfifo`, `mv`, `dd` and `cat`. `wire` writes the lines, `scanner` reads what comes back.
+`mkdir`, `mkfifo`, `mv`, `dd`, `cat` and `env`, and `find` and `tar` to bring files back. `wire` writes the lines,
+`scanner` reads what comes back.
 
 What shapes it:
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import posixpath
-import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from xagent_core.abc.language import Program
+from xagent_core.guest.patterns import find_pattern
 from xagent_core.guest.script import STATE
 from xagent_core.types import ExecutionRequest
 
-__all__ = ["collect_message", "collect_pattern", "job_message", "new_boundary", "ping_message"]
+__all__ = ["collect_message", "job_message", "new_boundary", "ping_message"]
 
 # Up to this size the shell writes a file itself; above it, starting dd costs less than reading the escaped
 # text byte by byte, as shells must.
@@ -34,6 +34,11 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "'\\''").replace("\n", "'\"$n\"'") + "'"
 
 
+def _encoded(line: str) -> bytes:
+    """A line as bytes; what was not UTF-8 where it came from (an argument, a file's name) is what it was there."""
+    return line.encode("utf-8", "surrogateescape")
+
+
 def _words(argv: Iterable[str]) -> str:
     return " ".join(map(quote, argv))
 
@@ -49,12 +54,12 @@ def _write(target: str, content: bytes) -> bytes:
     When the scratch space is full, what is left of the raw bytes is read all the same: the next line follows them.
     """
     if len(content) <= _INLINE:
-        return f"printf %b {_escaped(content)} >{target} || full=1\n".encode()
+        return _encoded(f"printf %b {_escaped(content)} >{target} || full=1\n")
     blocks, rest = divmod(len(content), _BLOCK)
     reads = f"dd bs={_BLOCK} count={blocks} iflag=fullblock; " if blocks else ""
     reads += f"dd bs={rest} count=1 iflag=fullblock; " if rest else ""
     sink = f"{{ cat >{target} || {{ cat >/dev/null; false; }}; }}"
-    return f"{{ {reads}}} 2>/dev/null | {sink} 2>/dev/null || full=1\n".encode() + content
+    return _encoded(f"{{ {reads}}} | {sink} || full=1\n") + content
 
 
 def job_message(program: Program, request: ExecutionRequest, *, boundary: str) -> bytes:
@@ -66,63 +71,62 @@ def job_message(program: Program, request: ExecutionRequest, *, boundary: str) -
         boundary: From `new_boundary`.
 
     Returns:
-        The bytes to send. The guest answers with a mark of phase `build` where there is a build step, and one of
-        phase `run` unless the build failed; with one of phase `full` when the files do not fit the scratch space.
+        The bytes to send. The guest answers with a mark of phase `full` when the files do not fit the scratch space.
+        Else it answers, on stdout only, with one of phase `start`; then with one of phase `build` where there is a
+        build step, and one of phase `run` unless the build failed.
     """
     parts = [b"full=\n"]
     folders = {posixpath.dirname(path) for path in (program.source_name, *(file.path for file in request.files))} - {""}
     if folders:
-        parts.append(f"mkdir -p {_words(sorted(folders))}\n".encode())
+        parts.append(_encoded(f"mkdir -p -- {_words(sorted(folders))}\n"))
     parts.extend(_write(quote(file.path), file.content) for file in request.files)
     if request.stdin:
         parts.append(_write(f"{STATE}/stdin", request.stdin))
     mark = quote(boundary)
     if program.standby:
         parts.append(_write(f"{STATE}/source", program.source))
-        source = quote(program.source_name)
-        # The interpreter has the pipe open before the file takes its name, and gets the end of it afterwards:
-        # whatever opens the source later, for a traceback say, finds the file.
-        fill = f"printf %b {_escaped(program.source)}" if len(program.source) <= _INLINE else f"cat {STATE}/source"
-        start = f"echo {mark} >{STATE}/boundary; exec 6>{source}; {fill} >&6; "
-        start += f"mv -f {STATE}/source {source}; exec 6>&-"
+        job = f"echo {mark} >{STATE}/boundary; {_hand_over(program)}"
     else:
         parts.append(_write(quote(program.source_name), program.source))
-        start = f"run {_words(program.run)}; finish {mark} run $?"
+        # By `env`, since the names may be those of the guest's own variables, or read-only in its shell.
+        prefix = f"env {' '.join(f'{name}={quote(value)}' for name, value in program.env.items())} "
+        run = f"run {prefix if program.env else ''}"
+        job = f"{run}{_words(program.run)}; finish {mark} run $?"
         if program.build:
-            start = f"run {_words(program.build)}; c=$?; finish {mark} build $c; [ $c = 0 ] && {{ {start}; }}"
-        exports = "".join(f"export {name}={quote(value)}; " for name, value in program.env.items())
-        start = f"{{ {exports}{start}; }} | serve <&3"
-    parts.append(f"if [ $full ]; then finish {mark} full 1; else {start}; fi\n".encode())
+            job = f"{run}{_words(program.build)}; c=$?; finish {mark} build $c; [ $c = 0 ] && {{ {job}; }}"
+        # Where the job has killed the reader, the guest has nothing more to do.
+        job = f"{{ {job}; }} | serve <&3; exit"
+    begin = f"echo {mark} start 0 - - - >&4"
+    parts.append(_encoded(f"if [ $full ]; then finish {mark} full 1; else {begin}; {job}; fi\n"))
     return b"".join(parts)
+
+
+def _hand_over(program: Program) -> str:
+    """Gives the standby interpreter its source through the pipe that it is opening.
+
+    It has the pipe open before the file takes its name, and gets the end of it afterwards: whatever opens the source
+    later, for a traceback say, finds the file.
+    """
+    source = quote(program.source_name)
+    small = len(program.source) <= _INLINE
+    fill = f"printf %b {_escaped(program.source)}" if small else f"cat {STATE}/source"
+    commands = f"exec 6>{source}; {fill} >&6; mv -f {STATE}/source {source}; exec 6>&-"
+    # What is more than a pipe holds waits until it is read: the reader of messages must not wait with it.
+    return commands if small else f"{{ {commands}; }} &"
 
 
 def ping_message(boundary: str) -> bytes:
     """Asks for a mark of phase `ready`, with nothing run."""
-    return f"finish {quote(boundary)} ready 0\n".encode()
+    return _encoded(f"finish {quote(boundary)} ready 0\n")
 
 
 def collect_message(patterns: Sequence[str], *, boundary: str, end_jobs: bool) -> bytes:
-    """Asks for the matching regular files as tar archives, and a mark of phase `files` behind them.
+    """Asks for the matching regular files as tar archives between two marks of phase `files`.
 
-    What `find` matches is a superset, since its `*` also matches slashes: `collect_pattern` decides.
+    The code of the second is not 0 where a file could not be read.
     """
-    tests = " -o ".join(f"-path {quote('./' + pattern.replace('**/', '*'))}" for pattern in patterns)
+    mark = quote(boundary)
+    tests = " -o ".join(f"-path {quote(find_pattern(pattern))}" for pattern in patterns)
     first = "end_jobs; " if end_jobs else ""
     find = f"find . -type f \\( {tests} \\) -exec tar -cf - {{}} + </dev/null"
-    return f"{first}{find}; finish {quote(boundary)} files 0\n".encode()
-
-
-def collect_pattern(patterns: Iterable[str]) -> re.Pattern[str]:
-    """The patterns as one regular expression over paths: `*` and `?` stop at a slash, `**/` is any folders."""
-    translated = []
-    for pattern in patterns:
-        parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^]/]+\])", pattern)
-        table: Mapping[str, str] = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-        translated.append(
-            "".join(
-                table.get(part)
-                or (part.replace("[!", "[^", 1) if part.startswith("[") and part.endswith("]") else re.escape(part))
-                for part in parts
-            )
-        )
-    return re.compile("|".join(f"(?:{text})" for text in translated) or "(?!)", re.DOTALL)
+    return _encoded(f"{first}finish {mark} files 0; {find}; finish {mark} files $?\n")

@@ -1,0 +1,125 @@
+"""A backend for tests: the real guest, under a shell of choice, as process 1 of a namespace, with a `/tmp` of its own.
+
+It isolates nothing else. It is here so that the tests of core run the guest for real where no engine is installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Sequence
+
+from xagent_core import Backend, Capabilities, Probe, Sandbox, SandboxExit, SandboxLostError, SandboxSpec
+from xagent_core.types import StreamName
+
+SHELLS = {"dash": ("dash",), "bash": ("bash", "--posix"), "busybox": ("busybox", "sh")}
+
+# Ordinary users need a user namespace for the others.
+_AS_ROOT = () if os.geteuid() == 0 else ("--user", "--map-root-user")
+_UNSHARE = ("unshare", *_AS_ROOT, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+class HostSandbox(Sandbox):
+    """The guest as a child process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.id = str(process.pid)
+        self._pieces: asyncio.Queue[tuple[StreamName, bytes] | None] = asyncio.Queue(8)
+        self._readers = [
+            asyncio.create_task(self._read("stdout", process.stdout)),
+            asyncio.create_task(self._read("stderr", process.stderr)),
+        ]
+        self._open = 2
+
+    async def _read(self, name: StreamName, stream: asyncio.StreamReader | None) -> None:
+        assert stream is not None
+        while data := await stream.read(65536):
+            await self._pieces.put((name, data))
+        await self._pieces.put(None)
+
+    async def send(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(data)
+            await self._process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise SandboxLostError("host", "the guest has ended") from error
+
+    async def receive(self) -> tuple[StreamName, bytes] | None:
+        while self._open:
+            piece = await self._pieces.get()
+            if piece is not None:
+                return piece
+            self._open -= 1
+        return None
+
+    async def wait(self) -> SandboxExit:
+        return SandboxExit(exit_code=await self._process.wait())
+
+    async def kill(self) -> None:
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGKILL)
+
+    async def disown(self) -> None:
+        """What the kernel does when the owner dies: closes the guest's input."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    async def aclose(self) -> None:
+        await self.kill()
+        # Whoever does not fetch the output any more must not keep the readers waiting for room.
+        while self._open:
+            await self.receive()
+        await asyncio.gather(*self._readers)
+        await self._process.wait()
+        self._process._transport.close()  # type: ignore[attr-defined] # the only way to close its pipes at once
+
+
+class HostBackend(Backend):
+    """Starts guests.
+
+    Args:
+        shell: One of `SHELLS`.
+        scratch: Size of their `/tmp`, as mount reads it.
+    """
+
+    name = "host"
+
+    def __init__(self, shell: str = "dash", scratch: str = "10m") -> None:
+        self._shell = SHELLS[shell]
+        self._scratch = scratch
+        self.sandboxes: list[HostSandbox] = []
+
+    async def probe(self) -> Probe:
+        return Probe(available=shutil.which(self._shell[0]) is not None)
+
+    async def capabilities(self) -> Capabilities:
+        return Capabilities(limits=frozenset({"memory", "cpus", "processes", "scratch"}))
+
+    async def start(self, spec: SandboxSpec) -> HostSandbox:
+        return await self.start_command(spec.command, dict(spec.env))
+
+    async def start_command(self, command: Sequence[str], env: dict[str, str]) -> HostSandbox:
+        mount = f'mount -t tmpfs -o size={self._scratch} tmpfs /tmp && exec setsid "$@"'
+        process = await asyncio.create_subprocess_exec(
+            *(*_UNSHARE, "sh", "-c", mount, "sh", *self._shell, *command[1:]),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin", **env},
+        )
+        sandbox = HostSandbox(process)
+        self.sandboxes.append(sandbox)
+        return sandbox
+
+    async def reap(self) -> list[str]:
+        return []
+
+    async def aclose(self) -> None:
+        for sandbox in self.sandboxes:
+            await sandbox.aclose()

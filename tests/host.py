@@ -10,9 +10,24 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from xagent_core import Backend, Capabilities, Probe, Sandbox, SandboxExit, SandboxLostError, SandboxSpec
+from xagent_core import (
+    Backend,
+    Capabilities,
+    ExecutionRequest,
+    Probe,
+    Program,
+    Sandbox,
+    SandboxExit,
+    SandboxLostError,
+    SandboxSpec,
+)
+from xagent_core.guest.exchange import Exchange, Outcome
+from xagent_core.guest.script import guest_command
+from xagent_core.guest.wire import job_message, new_boundary
 from xagent_core.types import StreamName
 
 SHELLS = {"dash": ("dash",), "bash": ("bash", "--posix"), "busybox": ("busybox", "sh")}
@@ -102,16 +117,20 @@ class HostBackend(Backend):
         return Capabilities(limits=frozenset({"memory", "cpus", "processes", "scratch"}))
 
     async def start(self, spec: SandboxSpec) -> HostSandbox:
-        return await self.start_command(spec.command, dict(spec.env))
+        return await self.guest(command=spec.command, env=dict(spec.env))
 
-    async def start_command(self, command: Sequence[str], env: dict[str, str]) -> HostSandbox:
+    async def guest(
+        self, *, standby: Sequence[str] = (), command: Sequence[str] = (), env: Mapping[str, str] | None = None
+    ) -> HostSandbox:
+        """Starts a guest; with a standby interpreter, it looks for its source in `main.x`."""
+        command = command or guest_command(source_name="main.x", standby=standby)
         mount = f'mount -t tmpfs -o size={self._scratch} tmpfs /tmp && exec setsid "$@"'
         process = await asyncio.create_subprocess_exec(
             *(*_UNSHARE, "sh", "-c", mount, "sh", *self._shell, *command[1:]),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin", **env},
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin", **(env or {})},
         )
         sandbox = HostSandbox(process)
         self.sandboxes.append(sandbox)
@@ -123,3 +142,52 @@ class HostBackend(Backend):
     async def aclose(self) -> None:
         for sandbox in self.sandboxes:
             await sandbox.aclose()
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a job wrote, and how it ended."""
+
+    outcome: Outcome
+    stdout: bytes
+    stderr: bytes
+
+
+async def run_job(
+    sandbox: Sandbox,
+    run: Sequence[str] = (),
+    *,
+    build: Sequence[str] = (),
+    source: bytes = b"",
+    source_name: str = "main.x",
+    standby: Sequence[str] = (),
+    timeout: float = 10,
+    output_limit: int = 2**20,
+    **request: Any,
+) -> Ran:
+    """Runs one job as the engine does."""
+    asked = ExecutionRequest(code="", **request)
+    program = Program(
+        source_name=source_name,
+        source=source,
+        build=tuple(build),
+        run=tuple(run),
+        env=asked.env,
+        standby=tuple(standby),
+    )
+    boundary = new_boundary()
+    exchange = Exchange(
+        sandbox,
+        boundary,
+        builds=bool(build),
+        timeout=timeout,
+        output_limit=output_limit,
+        announced=True,
+        stops=(sandbox.kill,),
+    )
+    written = {"stdout": b"", "stderr": b""}
+    async for piece in exchange.run(job_message(program, asked, boundary=boundary)):
+        if isinstance(piece, Outcome):
+            return Ran(piece, written["stdout"], written["stderr"])
+        written[piece.stream] += piece.data
+    raise AssertionError("an exchange ends with an outcome")

@@ -112,7 +112,7 @@ def _hand_over(program: Program) -> str:
     fill = f"printf %b {_escaped(program.source)}" if small else f"cat {STATE}/source"
     commands = f"exec 6>{source}; {fill} >&6; mv -f {STATE}/source {source}; exec 6>&-"
     # What is more than a pipe holds waits until it is read: the reader of messages must not wait with it.
-    return commands if small else f"{{ {commands}; }} &"
+    return commands if small else f"{{ {{ {commands}; }} & }}"
 
 
 def ping_message(boundary: str) -> bytes:

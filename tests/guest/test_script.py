@@ -1,0 +1,223 @@
+"""The guest itself: what it does with jobs, and how it ends whatever they do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.host import HostBackend, HostSandbox, run_job
+from xagent_core import InvalidRequestError, SandboxLostError
+from xagent_core.guest.health import is_alive
+
+# An interpreter of shell scripts that stands by as python does: it opens its source once, and reads all of it.
+STANDBY = ("python3", "-c", "import os; text = open('main.x').read(); os.execvp('sh', ['sh', '-c', text])")
+
+
+@pytest.fixture(params=["cold", "standby"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """Whether the interpreter is started with the job, or has been waiting for it."""
+    return str(request.param)
+
+
+async def run_script(host: HostBackend, mode: str, script: str, **arguments):
+    """Runs a shell script in a new guest."""
+    standby = STANDBY if mode == "standby" else ()
+    sandbox = await host.guest(standby=standby)
+    return await run_job(sandbox, ("sh", "main.x"), source=script.encode(), standby=standby, **arguments)
+
+
+async def test_a_program_reads_its_input_and_ends_with_its_own_code(host, mode):
+    ran = await run_script(host, mode, "cat; echo out; echo err >&2; exit 7", stdin=b"in\n")
+    assert (ran.stdout, ran.stderr) == (b"in\nout\n", b"err\n")
+    assert (ran.outcome.status, ran.outcome.exit_code) == ("error", 7)
+
+
+async def test_a_program_works_in_the_workspace_and_sees_itself_as_a_file(host, mode):
+    ran = await run_script(host, mode, "pwd; test -f main.x && cat main.x")
+    assert ran.stdout == b"/tmp/work\npwd; test -f main.x && cat main.x"
+
+
+async def test_a_program_has_none_of_the_guests_descriptors(host, mode):
+    ran = await run_script(host, mode, "ls /proc/$$/fd | tr '\\n' ' '")
+    assert set(ran.stdout.split()) <= {b"0", b"1", b"2", b"10", b"255"}  # The last two are dash's and bash's own.
+
+
+async def test_a_build_that_fails_is_the_end(host):
+    ran = await run_job(await host.guest(), ("echo", "ran"), build=("sh", "-c", "echo built; exit 3"))
+    assert ran.stdout == b"built\n"
+    assert (ran.outcome.status, ran.outcome.phase, ran.outcome.exit_code) == ("error", "build", 3)
+
+
+async def test_a_build_comes_before_the_run(host):
+    ran = await run_job(
+        await host.guest(), ("cat", "made"), build=("sh", "-c", "cat >made; echo ok >>made"), stdin=b"!"
+    )
+    assert (ran.stdout, ran.outcome.status, ran.outcome.phase) == (b"!ok\n", "success", "run")
+    assert ran.outcome.build_seconds > 0
+
+
+async def test_a_program_that_is_missing_says_so(host):
+    ran = await run_job(await host.guest(), ("no-such-program",))
+    assert (ran.outcome.status, ran.outcome.exit_code) == ("error", 127)
+    assert b"no-such-program" in ran.stderr
+
+
+@pytest.mark.parametrize("victim", ["$PPID", "-1", "0", "$$"])
+async def test_killing_around_ends_the_job_at_once(host, mode, victim):
+    started = time.monotonic()
+    ran = await run_script(host, mode, f"echo before; kill -9 {victim}; sleep 60")
+    assert (ran.outcome.status, ran.outcome.exit_code) == ("killed", 137)
+    assert ran.stdout == b"before\n"
+    assert ran.stderr == b""
+    assert time.monotonic() - started < 2
+
+
+async def test_a_program_may_end_by_any_signal(host, mode):
+    ran = await run_script(host, mode, "kill -TERM $$")
+    assert (ran.outcome.status, ran.outcome.exit_code) == ("error", 143)
+
+
+async def test_a_program_gets_the_signals_that_it_sends_itself(host, mode):
+    ran = await run_script(host, mode, "trap 'echo caught; exit 0' INT; kill -INT $$; echo missed")
+    assert ran.stdout == b"caught\n"
+
+
+async def test_closed_output_does_not_end_a_program(host, mode):
+    ran = await run_script(host, mode, "exec >&- 2>&-; sleep 0.1; exit 5")
+    assert ran.outcome.exit_code == 5
+
+
+async def test_what_a_program_leaves_running_does_not_hold_up_its_end(host, mode):
+    started = time.monotonic()
+    ran = await run_script(host, mode, "sleep 60 & setsid sleep 60 & (setsid sleep 60 &) ; echo done")
+    assert (ran.stdout, ran.outcome.status) == (b"done\n", "success")
+    assert time.monotonic() - started < 2
+
+
+async def test_a_program_that_ignores_signals_is_stopped_at_the_timeout(host, mode):
+    script = "trap '' TERM INT HUP; echo before; while :; do sleep 0.05; done"
+    ran = await run_script(host, mode, script, timeout=0.5)
+    assert (ran.outcome.status, ran.outcome.exit_code, ran.stdout) == ("timeout", None, b"before\n")
+    assert 0.5 <= ran.outcome.run_seconds < 2
+
+
+async def test_a_flood_without_a_newline_is_stopped_at_the_limit(host, mode):
+    ran = await run_script(host, mode, "echo note >&2; exec cat /dev/zero", output_limit=100_000)
+    assert ran.outcome.status == "output_limit"
+    assert ran.outcome.truncated == {"stdout"}
+    assert ran.stdout == bytes(100_000)
+    assert ran.stderr == b"note\n"
+
+
+async def test_output_of_just_the_limit_is_whole(host, mode):
+    ran = await run_script(host, mode, "head -c 1000 /dev/zero", output_limit=1000)
+    assert (ran.outcome.status, len(ran.stdout), ran.outcome.truncated) == ("success", 1000, set())
+
+
+@pytest.mark.parametrize("mode", ["cold", "standby"])
+@pytest.mark.parametrize("size", [3000, 200_000])
+async def test_files_that_do_not_fit_are_refused_and_the_stream_stays_in_step(shell, mode, size):
+    host = HostBackend(shell, scratch="64k")
+    try:
+        sandbox = await host.guest(standby=STANDBY if mode == "standby" else ())
+        files = [InputFileOf(f"{number}.bin", size) for number in range(200_000 // size)]
+        with pytest.raises(InvalidRequestError, match="scratch"):
+            await run_job(sandbox, ("true",), standby=STANDBY if mode == "standby" else (), files=tuple(files))
+        assert await is_alive(sandbox, within=2)
+    finally:
+        await host.aclose()
+
+
+async def test_five_megabytes_of_source(host, mode):
+    source = "#" + "x" * 5_000_000 + "\nprint(len(open('main.x').read()))\n"
+    standby = ("python3", "main.x") if mode == "standby" else ()
+    ran = await run_job(
+        await host.guest(standby=standby), ("python3", "main.x"), source=source.encode(), standby=standby
+    )
+    assert ran.stdout == f"{len(source)}\n".encode()
+
+
+async def test_the_guest_ends_with_its_owner_in_the_middle_of_a_job(host, mode):
+    script = "trap '' TERM HUP; setsid sleep 60 & echo started; sleep 60"
+    standby = STANDBY if mode == "standby" else ()
+    sandbox = await host.guest(standby=standby)
+    job = asyncio.create_task(run_job(sandbox, ("sh", "main.x"), source=script.encode(), standby=standby, timeout=30))
+    await asyncio.sleep(0.3)
+    await sandbox.disown()
+    async with asyncio.timeout(2):
+        ran = await job
+        await sandbox.wait()
+    assert ran.outcome.status == "killed"
+
+
+async def test_the_guest_ends_with_its_owner_while_it_stands_by(host, mode):
+    sandbox = await host.guest(standby=STANDBY if mode == "standby" else ())
+    assert await is_alive(sandbox, within=2)
+    await sandbox.disown()
+    async with asyncio.timeout(2):
+        assert await sandbox.receive() is None
+        await sandbox.wait()
+
+
+async def test_the_guest_ends_with_its_owner_while_a_large_source_is_not_read(host):
+    # bash reads its script as it goes: what does not fit the pipe stays with the guest while a command runs.
+    standby = ("bash", "main.x")
+    sandbox = await host.guest(standby=standby)
+    script = b"sleep 60\n#" + b"x" * 300_000
+    job = asyncio.create_task(run_job(sandbox, source=script, standby=standby, timeout=30))
+    await asyncio.sleep(0.3)
+    await sandbox.disown()
+    async with asyncio.timeout(2):
+        await job
+
+
+async def test_a_standby_interpreter_that_died_is_noticed(host):
+    sandbox = await host.guest(standby=("false",))
+    assert not await is_alive(sandbox, within=2)
+
+
+async def test_a_guest_that_died_before_its_job_ran_nothing(host):
+    sandbox = await host.guest(standby=("false",))
+    await asyncio.sleep(0.1)
+    with pytest.raises(SandboxLostError) as caught:
+        await run_job(sandbox, standby=("false",), source=b"x")
+    assert caught.value.code_ran == "no"
+
+
+async def test_a_guest_that_does_not_answer_is_not_alive(host):
+    sandbox = await host.guest(command=("sh", "-c", "sleep 5"))
+    assert not await is_alive(sandbox, within=0.1)
+
+
+async def test_a_forged_end_ends_only_the_forgers_job(host, mode):
+    """A program can find its boundary. All that it wins is to say how it ended itself."""
+    script = r"""
+        boundary=$(cat /tmp/.xagent/boundary 2>/dev/null || tr '\0' '\n' </proc/*/cmdline | grep -m1 -o no-such)
+        for phase in full files ready build nonsense; do
+            printf '%s %s 9 - - -\n' "$boundary" $phase
+            printf '%s %s 9 - - -\n' "$boundary" $phase >&2
+        done
+        echo after; exit 4"""
+    ran = await run_script(host, mode, script)
+    assert ran.outcome.status == "error"
+    assert ran.outcome.exit_code in (4, 9)
+
+
+async def test_usage_is_what_the_cgroup_says(host):
+    ran = await run_job(await host.guest(), ("true",))
+    assert ran.outcome.usage.peak_memory is None or ran.outcome.usage.peak_memory > 0
+
+
+def test_the_script_is_one_text_for_all_languages():
+    from xagent_core.guest.script import guest_command
+
+    assert guest_command()[:3] == guest_command(source_name="a.py", standby=("python3", "a.py"))[:3]
+
+
+def InputFileOf(path: str, size: int):
+    from xagent_core import InputFile
+
+    return InputFile(path, b"x" * size)

@@ -1,0 +1,1 @@
+"""The bubblewrap backend of xagent: sandboxes without a daemon and without images."""

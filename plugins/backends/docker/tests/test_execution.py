@@ -1,0 +1,100 @@
+"""A program's way through a container: what goes in, what comes out, and that nothing stays."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+
+import pytest
+from docker.api import APIClient
+
+from xagent_core import Engine, InputFile
+from xagent_core.types import Limits
+from xagent_docker.owner import Owner
+
+pytestmark = pytest.mark.engine("docker")
+
+
+async def test_standby_interpreter_runs_a_program(make_engine: Callable[..., Engine]) -> None:
+    async with make_engine(ready=1) as engine:
+        result = await engine.execute("print(1)", language="test-standby")
+
+    assert (result.status, result.output, result.error, result.backend) == ("success", "1\n", "", "docker")
+    assert result.unenforced == ()
+
+
+async def test_input_arguments_and_files_go_in_and_a_file_comes_back(engine: Engine) -> None:
+    code = "import sys; open('out.txt', 'w').write(sys.stdin.read() + sys.argv[1] + open('d/in').read())"
+    result = await engine.execute(
+        code, language="test-python", stdin="a", args=["b"], files=[InputFile("d/in", b"c" * 100_000)], collect=["*.txt"]
+    )
+
+    assert [(file.path, file.content) for file in result.files] == [("out.txt", b"ab" + b"c" * 100_000)]
+
+
+async def test_five_megabytes_on_both_streams_come_through_whole(engine: Engine) -> None:
+    code = "import sys\nfor _ in range(80): sys.stdout.write('o' * 65536); sys.stderr.write('e' * 65536)"
+    result = await engine.execute(code, language="test-python", limits=Limits(output=6 * 2**20, cpus=2))
+
+    assert result.status == "success"
+    assert (result.output, result.error) == ("o" * 80 * 65536, "e" * 80 * 65536)
+
+
+async def test_output_before_a_timeout_is_kept(engine: Engine) -> None:
+    code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('before', flush=True); time.sleep(60)"
+    result = await engine.execute(code, language="test-python", timeout=1)
+
+    assert (result.status, result.output) == ("timeout", "before\n")
+    assert result.execution_time < 5
+
+
+async def test_a_flood_of_output_is_stopped_at_its_limit(engine: Engine) -> None:
+    result = await engine.execute("while True: print('x' * 4096)", language="test-python", limits=Limits(output=10**6))
+
+    assert (result.status, len(result.output), result.output_truncated) == ("output_limit", 10**6, True)
+    assert result.execution_time < 10
+
+
+async def test_memory_for_a_child_alone_is_counted(engine: Engine) -> None:
+    code = "import subprocess; print(subprocess.run(['python3', '-c', 'bytearray(10**9)']).returncode)"
+    result = await engine.execute(code, language="test-python", memory_limit="64m")
+
+    assert (result.status, result.output) == ("success", "-9\n")
+    assert (result.usage.oom_kills or 0) >= 1
+
+
+async def test_memory_beyond_the_limit_is_out_of_memory(engine: Engine) -> None:
+    result = await engine.execute("print('before', flush=True); bytearray(10**9)", language="test-python")
+
+    assert (result.status, result.output) == ("out_of_memory", "before\n")
+
+
+async def test_a_program_that_kills_the_guest_ends_its_sandbox(engine: Engine) -> None:
+    code = "import os; print('before', flush=True); os.kill(-1, 9)"
+    result = await engine.execute(code, language="test-python")
+
+    assert (result.status, result.output) == ("killed", "before\n")
+    assert result.execution_time < 5
+
+
+async def test_fifty_executions_leave_nothing(make_engine: Callable[..., Engine], client: APIClient) -> None:
+    threads, descriptors = threading.active_count(), _descriptors()
+    async with make_engine(ready=1, most=4) as engine:
+        results = await asyncio.gather(*(engine.execute(f"print({n})", language="test-standby") for n in range(50)))
+
+    assert [result.output for result in results] == [f"{n}\n" for n in range(50)]
+    for _ in range(100):
+        if threading.active_count() == threads:
+            break
+        await asyncio.sleep(0.01)
+    assert threading.active_count() == threads
+    assert _descriptors() == descriptors
+    assert client.containers(all=True, filters={"label": f"xagent-owner={Owner.current()}"}) == []
+
+
+def _descriptors() -> list[str]:
+    """What is open, named without what changes: a socket's number."""
+    with os.scandir("/proc/self/fd") as entries:
+        return sorted(os.path.realpath(entry.path).partition("[")[0] for entry in entries)

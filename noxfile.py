@@ -50,7 +50,7 @@ def engines(session: nox.Session) -> None:
     install(session, "test")
     install_engines(session)
     with docker_daemon(session):
-        session.run("xagent", "images", "build", "--backend", "docker")
+        session.run("xagent", "images", "build")
         pytest(session, XAGENT_REQUIRE_ENGINES=",".join(ENGINES))
 
 

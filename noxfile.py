@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +24,11 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
 
+CI = bool(os.environ.get("CI"))
 # The engines come last, so that the log of CI ends with the closing line of the whole test suite.
 nox.options.sessions = (
     ["lint", "types", "imports", "demo", "min_versions", "matrix", "engines"]
-    if os.environ.get("CI")
+    if CI
     else ["lint", "types", "imports", "tests"]
 )
 
@@ -39,7 +41,7 @@ DEBIAN = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "bwrap": "bubblewr
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests that need no engine, and those of the engines that answer."""
+    """All tests that need no engine, and those of the engines that answer; with CI set, all tests."""
     install(session, "test")
     pytest(session)
 
@@ -48,15 +50,14 @@ def tests(session: nox.Session) -> None:
 def engines(session: nox.Session) -> None:
     """All tests; installs and starts the engines that are missing (Debian and Ubuntu, as root)."""
     install(session, "test")
-    install_engines(session)
-    with docker_daemon(session):
-        session.run("xagent", "images", "build")
-        pytest(session, XAGENT_REQUIRE_ENGINES=",".join(ENGINES))
+    pytest(session, with_engines=True)
 
 
 @nox.session(python=["3.11", "3.12", "3.13"])
 def matrix(session: nox.Session) -> None:
     """The tests on each supported Python that this machine has."""
+    if CI and session.python == f"{sys.version_info.major}.{sys.version_info.minor}":
+        session.skip("the session engines runs on this Python")
     install(session, "test")
     pytest(session)
 
@@ -139,9 +140,16 @@ def packages() -> list[str]:
     return [file.parent.name for folder in PLUGINS for file in sorted(folder.glob("*/py.typed"))]
 
 
-def pytest(session: nox.Session, **env: str) -> None:
-    """Runs pytest, two tests at a time, or as `-- ARGUMENTS` say."""
-    session.run("pytest", *(session.posargs or ["-n", "2", "--dist", "loadgroup", "--timeout", "300"]), env=env)
+def pytest(session: nox.Session, *, with_engines: bool = CI) -> None:
+    """Runs pytest, two tests at a time, or as `-- ARGUMENTS` say; with every engine, or with those that answer."""
+    arguments = session.posargs or ["-n", "2", "--dist", "loadgroup", "--timeout", "300"]
+    if not with_engines:
+        session.run("pytest", *arguments)
+        return
+    install_engines(session)
+    with docker_daemon(session):
+        session.run("xagent", "images", "build")
+        session.run("pytest", *arguments, env={"XAGENT_REQUIRE_ENGINES": ",".join(ENGINES)})
 
 
 def plugin_rules(names: list[str]) -> str:

@@ -20,7 +20,11 @@ from xagent_docker.images.layers import EPOCH, Layer, LayerWriter, parents
 from xagent_docker.images.processes import run_program
 from xagent_docker.images.sources import AptSource
 
-__all__ = ["SANDBOX_ID", "Root", "bootstrap", "difference", "root_layer"]
+__all__ = ["BASE_PACKAGES", "SANDBOX_ID", "Root", "bootstrap", "difference", "root_layer"]
+
+BASE_PACKAGES: Final = ("libstdc++6",)
+"""What every image has beside the essential packages: the one library outside them that the wheels of command line
+programs link to, as wheels for Linux may (PEP 600, and the list of libraries that auditwheel goes by)."""
 
 SANDBOX_ID: Final = 1000
 """The user and group id of `sandbox`, the user that programs run as."""
@@ -36,8 +40,10 @@ _LEFT_OUT: Final = re.compile(
     r"|usr/share/(man|info|locale|lintian|doc-base)/.+"
     r"|usr/share/doc/.*(?<!/copyright)"
 )
-# Not even unpacked, for speed. The licences stay, as whoever hands an image on must hand them on.
-_NOT_UNPACKED: Final = (
+# For speed: the root is read once and thrown away, so that it need not survive a power cut, and what is left out is
+# not even unpacked. The licences stay, as whoever hands an image on must hand them on.
+_DPKG_OPTIONS: Final = (
+    "force-unsafe-io",
     "path-exclude=/usr/share/man/*",
     "path-exclude=/usr/share/info/*",
     "path-exclude=/usr/share/locale/*",
@@ -96,7 +102,7 @@ async def bootstrap(source: AptSource, packages: Sequence[str], archive: Path) -
     # Without it, Debian 12 installs all of Perl to move /bin into /usr.
     command += [f"--hook-dir={_HOOKS}"] if _HOOKS.is_dir() else []
     command += [f"--include={','.join(packages)}"] if packages else []
-    command += [f"--dpkgopt={option}" for option in _NOT_UNPACKED]
+    command += [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
     command += [f"--aptopt={option}" for option in (*source.options, 'Acquire::Languages "none"')]
     started = int(time.time())
     try:

@@ -12,7 +12,7 @@ from typing import Any, Final, Self, TypeVar
 
 from xagent_core.abc.language import Language
 from xagent_core.errors import BackendError
-from xagent_docker.images.debian import Root, bootstrap, difference, root_layer
+from xagent_docker.images.debian import BASE_PACKAGES, Root, bootstrap, difference, root_layer
 from xagent_docker.images.failures import COMPONENT
 from xagent_docker.images.layers import Layer, LayerWriter
 from xagent_docker.images.progress import Steps
@@ -96,7 +96,7 @@ class Parts:
     async def _base(self) -> tuple[Root, Layer]:
         async def make() -> tuple[Root, Layer]:
             with self._steps.step(f"Minimal Debian ({self._source.suite})"):
-                root = await bootstrap(self._source, (), self._folder / "base.tar")
+                root = await bootstrap(self._source, BASE_PACKAGES, self._folder / "base.tar")
                 return root, await asyncio.to_thread(root_layer, root, self._folder / "base.layer")
 
         return await self._once("base", make)
@@ -106,7 +106,7 @@ class Parts:
             base = (await self._base())[0]
             async with self._turns:
                 with self._steps.step(f"Debian packages: {', '.join(packages)}"):
-                    root = await bootstrap(self._source, packages, self._folder / f"{secrets.token_hex(4)}.tar")
+                    root = await bootstrap(self._source, (*BASE_PACKAGES, *packages), self._folder / f"{secrets.token_hex(4)}.tar")
                     path = root.archive.with_suffix(".layer")
                     layer = await asyncio.to_thread(difference, root, base, packages, path)
                     root.archive.unlink()

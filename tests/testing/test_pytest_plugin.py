@@ -51,11 +51,13 @@ def two_engines(monkeypatch: pytest.MonkeyPatch):
     plugins.add("stub", "stub", "1", lambda: module)
     monkeypatch.setattr(xagent_core.engine, "load_plugins", lambda _disabled=(): plugins)
     monkeypatch.delenv("XAGENT_REQUIRE_ENGINES", raising=False)
+    # Only the plugin that is tested: to import all the others again takes seconds.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
 
 def run(pytester: pytest.Pytester, *engines: str) -> pytest.RunResult:
     pytester.makepyfile(f"import pytest\n@pytest.mark.engine(*{engines!r})\ndef test_it(): pass")
-    return pytester.runpytest("-rs", "--strict-markers", "-p", "no:asyncio")
+    return pytester.runpytest("-rs", "--strict-markers", "-p", "xagent_core.testing.pytest_plugin")
 
 
 def test_it_runs_where_the_engine_answers(pytester):

@@ -15,7 +15,7 @@ def main() -> None:
     from xagent_core.cli.app import make_app
 
     try:
-        make_app()()
+        make_app()(prog_name="xagent")
     except Exception:
         # A bug here must not exit with 1, which `xagent run` promises to be the program's own status.
         traceback.print_exc()

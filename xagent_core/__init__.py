@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from xagent_core.config import Settings as Settings
     from xagent_core.config import load_settings as load_settings
     from xagent_core.engine import Engine as Engine
-    from xagent_core.engine import get_backend as get_backend
     from xagent_core.engine import run as run
     from xagent_core.errors import BackendError as BackendError
     from xagent_core.errors import BackendPermissionError as BackendPermissionError
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from xagent_core.errors import XAgentError as XAgentError
     from xagent_core.hookspecs import hookimpl as hookimpl
     from xagent_core.plugins import load_plugins as load_plugins
+    from xagent_core.selection import get_backend as get_backend
     from xagent_core.toolbox import get_tools as get_tools
     from xagent_core.types import ExecutionRequest as ExecutionRequest
     from xagent_core.types import ExecutionResult as ExecutionResult
@@ -67,7 +67,7 @@ _HOMES: Final = {
     "abc.queue": "QueueRegistration TaskQueue",
     "abc.tool": "ToolContext ToolRegistration",
     "config": "PoolConfig Settings load_settings",
-    "engine": "Engine get_backend run",
+    "engine": "Engine run",
     "errors": (
         "BackendError BackendPermissionError BackendUnavailableError ConfigError DuplicatePluginError "
         "ImageNotFoundError InvalidRequestError PluginError PolicyNotSupportedError PoolTimeoutError "
@@ -75,6 +75,7 @@ _HOMES: Final = {
     ),
     "hookspecs": "hookimpl",
     "plugins": "load_plugins",
+    "selection": "get_backend",
     "toolbox": "get_tools",
     "types": (
         "ExecutionRequest ExecutionResult FinishedEvent InputFile Limits NetworkPolicy OutputEvent OutputFile "

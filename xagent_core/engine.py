@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import contextlib
 import logging
 import time
@@ -13,13 +12,12 @@ from typing import Any, Self
 
 from xagent_core.abc.backend import Backend, Capabilities
 from xagent_core.config import PoolConfig, Settings, load_settings
-from xagent_core.errors import BackendError, BackendUnavailableError, SandboxLostError, XAgentError
-from xagent_core.guest.collect import collect
-from xagent_core.guest.exchange import Exchange, Outcome, RawOutput
-from xagent_core.guest.wire import job_message, new_boundary
+from xagent_core.errors import BackendError, SandboxLostError, XAgentError
+from xagent_core.execution import run_program
 from xagent_core.plugins import Plugins, load_plugins
 from xagent_core.policy import Plan, plan
 from xagent_core.pool import Pool
+from xagent_core.selection import find_backend
 from xagent_core.types import (
     Event,
     ExecutionRequest,
@@ -28,13 +26,10 @@ from xagent_core.types import (
     InputFile,
     Limits,
     NetworkPolicy,
-    OutputEvent,
-    OutputFile,
-    Timings,
     parse_size,
 )
 
-__all__ = ["Engine", "get_backend", "run"]
+__all__ = ["Engine", "run"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +76,7 @@ class Engine:
             UnknownPluginError: There is no such backend.
             BackendUnavailableError: It, or none at all, can be used here.
         """
-        self._backend = await self._find_backend()
+        self._backend = await find_backend(self._wanted, plugins=self.plugins, settings=self._settings)
         try:
             self._capabilities = await self._backend.capabilities()
             self._pool = Pool(self._backend, self._pool_config)
@@ -250,80 +245,11 @@ class Engine:
 
     async def _attempt(self, request: ExecutionRequest, planned: Plan) -> AsyncGenerator[Event, None]:
         asked = time.monotonic()
-        text = _Text()
         async with self.pool.sandbox(planned.spec) as sandbox:
-            acquired = time.monotonic() - asked
-            boundary, program = new_boundary(), planned.program
-            exchange = Exchange(
-                sandbox,
-                boundary,
-                builds=bool(program.build),
-                timeout=planned.limits.timeout,
-                output_limit=planned.limits.output,
-                announced=True,
-                stops=(sandbox.kill,),
-            )
-            message = job_message(program, request, boundary=boundary)
-            async with contextlib.aclosing(exchange.run(message)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, RawOutput):
-                        yield OutputEvent(stream=piece.stream, data=text.add(piece), raw=piece.data, phase=piece.phase)
-                    else:
-                        outcome = piece
-            files: tuple[OutputFile, ...] = ()
-            complete = not request.collect
-            if request.collect and outcome.mark is not None and outcome.phase == "run":
-                files, complete = await collect(sandbox, request.collect, limit=planned.limits.collect)
-            result = self._result(planned, outcome, text, acquired)
-            yield FinishedEvent(result=replace(result, files=files, files_truncated=not complete))
-
-    def _result(self, planned: Plan, outcome: Outcome, text: _Text, acquired: float) -> ExecutionResult:
-        output, error = text.of("stdout"), text.of("stderr")
-        return ExecutionResult(
-            status=outcome.status,
-            output=output,
-            error=error,
-            exit_code=outcome.exit_code,
-            execution_time=outcome.build_seconds + outcome.run_seconds,
-            language=planned.spec.language,
-            backend=self.backend.name,
-            phase=outcome.phase,
-            output_truncated="stdout" in outcome.truncated,
-            error_truncated="stderr" in outcome.truncated,
-            usage=outcome.usage,
-            timings=Timings(acquire=acquired, build=outcome.build_seconds, run=outcome.run_seconds),
-            unenforced=planned.spec.unenforced,
-        )
-
-    async def _find_backend(self) -> Backend:
-        if isinstance(self._wanted, Backend):
-            return self._wanted
-        if self._wanted != "auto":
-            backend = get_backend(self._wanted, plugins=self.plugins, settings=self._settings)
-            probe = await backend.probe()
-            if not probe.available:
-                await backend.aclose()
-                raise probe.error(backend.name)
-            return backend
-        reasons = []
-        for registration in sorted(self.plugins.backends, key=lambda r: r.preference):
-            try:
-                backend = get_backend(registration.name, plugins=self.plugins, settings=self._settings)
-                probe = await backend.probe()
-            except XAgentError as error:
-                reasons.append(str(error))
-                continue
-            if probe.available:
-                logger.info("backend %s was chosen", backend.name)
-                return backend
-            await backend.aclose()
-            reasons.append(str(probe.error(backend.name)))
-        raise BackendUnavailableError(
-            "engine",
-            "no sandbox backend can be used here: " + ("; ".join(reasons) or "no backend plugin is installed"),
-            "Install one: `pip install xagent-bubblewrap` needs no daemon; xagent-docker and xagent-podman use an "
-            "engine. `xagent doctor` tells more.",
-        )
+            run = run_program(sandbox, planned, request, backend=self.backend.name, acquired=time.monotonic() - asked)
+            async with contextlib.aclosing(run) as events:
+                async for event in events:
+                    yield event
 
     async def _keep_up(self, backend: Backend, pool: Pool) -> None:
         """Removes what dead owners left, and retires what nobody uses, from time to time."""
@@ -335,23 +261,6 @@ class Engine:
                 logger.warning("%s", error)
             await asyncio.sleep(_REAP_SECONDS)
             pool.retire_idle()
-
-
-class _Text:
-    """The output as text: bytes that are not UTF-8 become U+FFFD, and no character is cut at a piece's end."""
-
-    def __init__(self) -> None:
-        decoder = codecs.getincrementaldecoder("utf-8")
-        self._decoders = {"stdout": decoder("replace"), "stderr": decoder("replace")}
-        self._parts: dict[str, list[str]] = {"stdout": [], "stderr": []}
-
-    def add(self, piece: RawOutput) -> str:
-        data = self._decoders[piece.stream].decode(piece.data)
-        self._parts[piece.stream].append(data)
-        return data
-
-    def of(self, stream: str) -> str:
-        return "".join(self._parts[stream]) + self._decoders[stream].decode(b"", final=True)
 
 
 async def _close(upkeep: asyncio.Task[None] | None, pool: Pool | None, backend: Backend | None) -> None:
@@ -395,36 +304,6 @@ def make_request(
         files=tuple(files),
         collect=tuple(collect),
     )
-
-
-def get_backend(
-    name: str, *, plugins: Plugins | None = None, settings: Settings | None = None, **options: Any
-) -> Backend:
-    """A backend by name, for authors of frameworks.
-
-    Args:
-        name: As `xagent backends` lists it.
-        plugins: Instead of what is installed.
-        settings: Instead of the configuration file and the environment.
-        **options: The backend's own options, before those of the configuration.
-
-    Returns:
-        The backend; nothing was asked of its engine yet.
-
-    Raises:
-        UnknownPluginError: There is no such backend.
-        BackendUnavailableError: Its own dependencies are not installed.
-    """
-    settings = settings or load_settings()
-    plugins = plugins or load_plugins(settings.disabled_plugins)
-    registration = plugins.backends[name]
-    try:
-        return registration.factory({**settings.backends.get(registration.name, {}), **options})
-    except ImportError as error:
-        distribution = plugins.backends.distribution(name)
-        raise BackendUnavailableError(
-            name, f"a dependency is missing: {error}", f"Reinstall it: pip install --force-reinstall {distribution}"
-        ) from error
 
 
 def run(code: str | ExecutionRequest, *, backend: str | Backend | None = None, **arguments: Any) -> ExecutionResult:

@@ -111,7 +111,8 @@ async def _try_languages(
     """Runs a tiny program in every language."""
     import asyncio
 
-    from xagent_core.engine import Engine, get_backend
+    from xagent_core.engine import Engine
+    from xagent_core.selection import get_backend
 
     # To look is not to fetch hundreds of megabytes.
     options = {"pull": False} if report.capabilities and report.capabilities.images else {}

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from xagent_core.abc.backend import Backend, BackendRegistration, Capabilities, Probe
 from xagent_core.config import Settings
-from xagent_core.engine import get_backend
+from xagent_core.selection import get_backend
 from xagent_core.errors import XAgentError
 from xagent_core.plugins import Plugins
 

@@ -55,7 +55,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 async def _missing(name: str) -> str:
     """Why the backend cannot be used here; empty where it can."""
-    from xagent_core.engine import get_backend
+    from xagent_core.selection import get_backend
     from xagent_core.errors import XAgentError
 
     try:

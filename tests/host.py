@@ -10,7 +10,9 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+import time
+import unittest.mock
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +36,7 @@ SHELLS = {"dash": ("dash",), "bash": ("bash", "--posix"), "busybox": ("busybox",
 
 # Ordinary users need a user namespace for the others.
 _AS_ROOT = () if os.geteuid() == 0 else ("--user", "--map-root-user")
-_UNSHARE = ("unshare", *_AS_ROOT, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+_UNSHARE = (*_AS_ROOT, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
 class HostSandbox(Sandbox):
@@ -124,9 +126,11 @@ class HostBackend(Backend):
     ) -> HostSandbox:
         """Starts a guest; with a standby interpreter, it looks for its source in `main.x`."""
         command = command or guest_command(source_name="main.x", standby=standby)
-        mount = f'mount -t tmpfs -o size={self._scratch} tmpfs /tmp && exec setsid "$@"'
+        # Whole paths, since a test may give its guest another PATH.
+        unshare, mount, setsid, shell = map(shutil.which, ("unshare", "mount", "setsid", self._shell[0]))
+        enter = f'{mount} -t tmpfs -o size={self._scratch} tmpfs /tmp && exec {setsid} "$@"'
         process = await asyncio.create_subprocess_exec(
-            *(*_UNSHARE, "sh", "-c", mount, "sh", *self._shell, *command[1:]),
+            *(str(unshare), *_UNSHARE, "/bin/sh", "-c", enter, "sh", str(shell), *self._shell[1:], *command[1:]),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -161,7 +165,7 @@ async def run_job(
     source: bytes = b"",
     source_name: str = "main.x",
     standby: Sequence[str] = (),
-    timeout: float = 10,
+    timeout: float = 10,  # noqa: ASYNC109 - the job's
     output_limit: int = 2**20,
     **request: Any,
 ) -> Ran:
@@ -191,3 +195,22 @@ async def run_job(
             return Ran(piece, written["stdout"], written["stderr"])
         written[piece.stream] += piece.data
     raise AssertionError("an exchange ends with an outcome")
+
+
+@contextlib.contextmanager
+def slowest_callback() -> Iterator[Callable[[], float]]:
+    """Measures how long the event loop was held up at most by one callback.
+
+    In CPU seconds of the loop's own thread, as the wall clock also counts what other processes do.
+    """
+    slowest = 0.0
+    run = asyncio.Handle._run
+
+    def measured(handle: asyncio.Handle) -> None:
+        nonlocal slowest
+        started = time.thread_time()
+        run(handle)
+        slowest = max(slowest, time.thread_time() - started)
+
+    with unittest.mock.patch.object(asyncio.Handle, "_run", measured):
+        yield lambda: slowest

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.host import HostBackend, HostSandbox, run_job
-from xagent_core import InvalidRequestError, SandboxLostError
+from tests.host import HostBackend, run_job
+from xagent_core import InputFile, InvalidRequestError, SandboxLostError
 from xagent_core.guest.health import is_alive
+from xagent_core.guest.script import guest_command
 
 # An interpreter of shell scripts that stands by as python does: it opens its source once, and reads all of it.
 STANDBY = ("python3", "-c", "import os; text = open('main.x').read(); os.execvp('sh', ['sh', '-c', text])")
@@ -41,8 +41,8 @@ async def test_a_program_works_in_the_workspace_and_sees_itself_as_a_file(host, 
 
 
 async def test_a_program_has_none_of_the_guests_descriptors(host, mode):
-    ran = await run_script(host, mode, "ls /proc/$$/fd | tr '\\n' ' '")
-    assert set(ran.stdout.split()) <= {b"0", b"1", b"2", b"10", b"255"}  # The last two are dash's and bash's own.
+    ran = await run_script(host, mode, "for n in 3 4 5 6; do test -e /proc/$$/fd/$n && echo $n; done; true")
+    assert ran.stdout == b""
 
 
 async def test_a_build_that_fails_is_the_end(host):
@@ -123,7 +123,7 @@ async def test_files_that_do_not_fit_are_refused_and_the_stream_stays_in_step(sh
     host = HostBackend(shell, scratch="64k")
     try:
         sandbox = await host.guest(standby=STANDBY if mode == "standby" else ())
-        files = [InputFileOf(f"{number}.bin", size) for number in range(200_000 // size)]
+        files = [InputFile(f"{number}.bin", b"x" * size) for number in range(200_000 // size)]
         with pytest.raises(InvalidRequestError, match="scratch"):
             await run_job(sandbox, ("true",), standby=STANDBY if mode == "standby" else (), files=tuple(files))
         assert await is_alive(sandbox, within=2)
@@ -174,14 +174,15 @@ async def test_the_guest_ends_with_its_owner_while_a_large_source_is_not_read(ho
         await job
 
 
-async def test_a_standby_interpreter_that_died_is_noticed(host):
+async def test_a_standby_interpreter_that_died_takes_the_guest_with_it(host):
     sandbox = await host.guest(standby=("false",))
+    await sandbox.wait()
     assert not await is_alive(sandbox, within=2)
 
 
 async def test_a_guest_that_died_before_its_job_ran_nothing(host):
     sandbox = await host.guest(standby=("false",))
-    await asyncio.sleep(0.1)
+    await sandbox.wait()
     with pytest.raises(SandboxLostError) as caught:
         await run_job(sandbox, standby=("false",), source=b"x")
     assert caught.value.code_ran == "no"
@@ -192,18 +193,24 @@ async def test_a_guest_that_does_not_answer_is_not_alive(host):
     assert not await is_alive(sandbox, within=0.1)
 
 
-async def test_a_forged_end_ends_only_the_forgers_job(host, mode):
-    """A program can find its boundary. All that it wins is to say how it ended itself."""
-    script = r"""
-        boundary=$(cat /tmp/.xagent/boundary 2>/dev/null || tr '\0' '\n' </proc/*/cmdline | grep -m1 -o no-such)
-        for phase in full files ready build nonsense; do
-            printf '%s %s 9 - - -\n' "$boundary" $phase
-            printf '%s %s 9 - - -\n' "$boundary" $phase >&2
-        done
-        echo after; exit 4"""
-    ran = await run_script(host, mode, script)
-    assert ran.outcome.status == "error"
-    assert ran.outcome.exit_code in (4, 9)
+FORGER = r"""
+    boundary=$(cat /tmp/.xagent/boundary)
+    for phase in full files ready start nonsense; do
+        printf '%s %s 9 - - -\n' "$boundary" $phase
+        printf '%s %s 9 - - -\n' "$boundary" $phase >&2
+    done
+    printf '%s run not a mark\n' "$boundary"
+    LAST
+    sleep 0.2; echo late"""
+
+
+@pytest.mark.parametrize(("last", "code"), [("exit 4", 4), ("forge", 9)])
+async def test_who_forges_marks_lies_only_about_himself(host, last, code):
+    """A program can find its boundary. All that it wins is to say how it ended: never an error of xagent's."""
+    forge = """printf '%s run 9 - - -\n' "$boundary"; printf '%s run 9 - - -\n' "$boundary" >&2"""
+    ran = await run_script(host, "standby", FORGER.replace("LAST", forge if last == "forge" else last))
+    assert (ran.outcome.status, ran.outcome.exit_code) == ("error", code)
+    assert ran.stdout.endswith(b" run not a mark\n")
 
 
 async def test_usage_is_what_the_cgroup_says(host):
@@ -212,12 +219,4 @@ async def test_usage_is_what_the_cgroup_says(host):
 
 
 def test_the_script_is_one_text_for_all_languages():
-    from xagent_core.guest.script import guest_command
-
     assert guest_command()[:3] == guest_command(source_name="a.py", standby=("python3", "a.py"))[:3]
-
-
-def InputFileOf(path: str, size: int):
-    from xagent_core import InputFile
-
-    return InputFile(path, b"x" * size)

@@ -6,6 +6,7 @@ in most releases in use never ends on a member of negative size (CVE-2025-8194).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +15,7 @@ from xagent_core.types import OutputFile
 __all__ = ["ArchiveReader"]
 
 _BLOCK: Final = 512
+_OCTAL: Final = re.compile(rb" *([0-7]*)[ \0]*")
 # More than Linux's PATH_MAX, for a pax header also holds times.
 _LONGEST_NAME: Final = 16 * 1024
 
@@ -24,9 +26,6 @@ class ArchiveReader:
     Args:
         wanted: Whether a path is asked for.
         room: Bytes of all files together.
-
-    Attributes:
-        complete: False once something that was wanted could not be had.
     """
 
     def __init__(self, wanted: Callable[[str], bool], room: int) -> None:
@@ -39,12 +38,17 @@ class ArchiveReader:
         self._body: Callable[[bytes], None] | None = None
         self._long_name = ""
         self._nonsense = False
-        self.complete = True
+        self._missed = False
 
     @property
     def files(self) -> tuple[OutputFile, ...]:
         """What was found so far."""
         return tuple(self._files.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was wanted is there, and no member is cut short."""
+        return not (self._missed or self._nonsense or self._body or self._skip or self._data)
 
     def feed(self, data: bytes) -> None:
         """Takes the next piece; behind one that makes no sense, nothing is read any more."""
@@ -55,7 +59,7 @@ class ArchiveReader:
             while self._step():
                 pass
         except ValueError:
-            self._nonsense, self.complete = True, False
+            self._nonsense = True
             self._data.clear()
 
     def _step(self) -> bool:
@@ -93,10 +97,10 @@ class ArchiveReader:
         path = name.removeprefix("./")
         if kind not in b"0\0" or not self._wanted(path):
             # A hard link's content is that of a member before it, which need not have been wanted.
-            self.complete &= not (kind == b"1" and self._wanted(path) and not self._link(path, block))
+            self._missed |= kind == b"1" and self._wanted(path) and not self._link(path, block)
             self._skip = self._size + -self._size % _BLOCK
         elif self._size > self._room:
-            self.complete = False
+            self._missed = True
             self._skip = self._size + -self._size % _BLOCK
         else:
             self._room -= self._size
@@ -117,19 +121,19 @@ class ArchiveReader:
     def _pax_name(self, body: bytes) -> None:
         while body:
             length = int(body.partition(b" ")[0])
+            if not 0 < length <= len(body):
+                raise ValueError("a record's length is wrong")
             key, _, value = body[:length].partition(b" ")[2].partition(b"=")
             if key == b"path":
                 self._long_name = _text(value.removesuffix(b"\n"))
-            if length <= 0:
-                raise ValueError("a record has no length")
             body = body[length:]
 
 
 def _number(field: bytes) -> int:
-    number = int(field.strip(b" \0") or b"0", 8)
-    if number < 0:
-        raise ValueError("a number is negative")
-    return number
+    match = _OCTAL.fullmatch(field)
+    if match is None:
+        raise ValueError("a number is not octal")
+    return int(match[1] or b"0", 8)
 
 
 def _text(field: bytes) -> str:

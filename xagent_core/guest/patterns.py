@@ -28,7 +28,7 @@ def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
         reached = set()
         for place in places - {len(parts)}:
             if parts[place] == "**":
-                reached.add(place)
+                reached |= {place, place + 1}
             elif fnmatchcase(name, parts[place]):
                 reached.add(place + 1)
         places = _with_skips(reached, parts)
@@ -36,10 +36,10 @@ def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
 
 
 def _with_skips(places: set[int], parts: Sequence[str]) -> set[int]:
-    """The places in a pattern, and those behind each `**` that matches nothing."""
+    """The places in a pattern, and those behind each `**` that matches nothing; the last part matches something."""
     for place in sorted(places):
         behind = place
-        while behind < len(parts) and parts[behind] == "**":
+        while behind < len(parts) - 1 and parts[behind] == "**":
             behind += 1
             places.add(behind)
     return places

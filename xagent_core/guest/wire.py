@@ -109,8 +109,10 @@ def _hand_over(program: Program) -> str:
     """
     source = quote(program.source_name)
     small = len(program.source) <= _INLINE
-    fill = f"printf %b {_escaped(program.source)}" if small else f"cat {STATE}/source"
-    commands = f"exec 6>{source}; {fill} >&6; mv -f {STATE}/source {source}; exec 6>&-"
+    fill = f"printf %b {_escaped(program.source)}" if small else f"cat {source}"
+    # The file takes the pipe's place as soon as the interpreter has the pipe open: one that looks a line up while it
+    # still parses, as Python does for a SyntaxWarning, must not take it out of the pipe.
+    commands = f"exec 6>{source}; mv -f {STATE}/source {source}; {fill} >&6; exec 6>&-"
     # What is more than a pipe holds waits until it is read: the reader of messages must not wait with it.
     return commands if small else f"{{ {{ {commands}; }} & }}"
 
@@ -127,6 +129,7 @@ def collect_message(patterns: Sequence[str], *, boundary: str, end_jobs: bool) -
     """
     mark = quote(boundary)
     tests = " -o ".join(f"-path {quote(find_pattern(pattern))}" for pattern in patterns)
-    first = "end_jobs; " if end_jobs else ""
+    # A process that is being killed may still write, so they must all be gone before the first mark.
+    first = "end_jobs && while kill -0 -1; do :; done; " if end_jobs else ""
     find = f"find . -type f \\( {tests} \\) -exec tar -cf - {{}} + </dev/null"
     return _encoded(f"{first}finish {mark} files 0; {find}; finish {mark} files $?\n")

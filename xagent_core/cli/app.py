@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -119,11 +120,18 @@ class Commands(TyperGroup):
     def main(self, args: Any = None, *rest: Any, **extra: Any) -> Any:
         """Runs a command; an error of xagent goes to stderr, or with `--json` to stdout, and sets the status."""
         words = sys.argv[1:] if args is None else list(args)
+        as_json = "--json" in _before_double_dash(words)
         try:
             return super().main(words, *rest, **extra)
         except XAgentError as error:
-            report_error(error, as_json="--json" in _before_double_dash(words))
+            report_error(error, as_json=as_json)
             raise SystemExit(exit_status(error)) from error
+        # Python would exit with 1, and `xagent run` promises that this is the program's own status.
+        except Exception as error:
+            traceback.print_exc()
+            bug = XAgentError("xagent", f"{type(error).__name__}: {error}", "This is a bug: please report it.")
+            report_error(bug, as_json=as_json)
+            raise SystemExit(exit_status(bug)) from error
 
 
 def name_clashes(plugins: Plugins) -> list[str]:

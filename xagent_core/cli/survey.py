@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from xagent_core.abc.backend import Backend, BackendRegistration, Capabilities, Probe
 from xagent_core.config import Settings
-from xagent_core.selection import get_backend
 from xagent_core.errors import XAgentError
 from xagent_core.plugins import Plugins
+from xagent_core.selection import get_backend
 
 __all__ = ["BackendReport", "close", "survey"]
 

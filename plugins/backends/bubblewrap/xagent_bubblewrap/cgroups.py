@@ -1,110 +1,268 @@
-"""Control groups: one for each sandbox, where this process may make them."""
+"""Control groups: where they can be made here, and one for each sandbox.
+
+The fork server makes a sandbox's group in the process that becomes its bwrap, so that all of it is counted, and
+removes what an owner that was killed left. A folder's name tells its owner, for the reaper.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import errno
 import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from xagent_bubblewrap.owner import Owner
 from xagent_core.types import Usage
 
-__all__ = ["CgroupTree", "SandboxCgroup", "find_tree"]
+__all__ = ["MOUNTS", "CgroupTree", "SandboxCgroup", "find_tree", "reap"]
 
+MOUNTS: Final = Path("/sys/fs/cgroup")
 Settings = tuple[tuple[str, str], ...]
+
+# The default period of the kernel's bandwidth control (Documentation/scheduler/sched-bwc), in microseconds.
 _PERIOD: Final = 100_000
 _REMOVE_SECONDS: Final = 5.0
+_V1: Final = ("memory", "cpu", "pids", "cpuacct")
+_V2: Final = ("memory", "cpu", "pids")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CgroupTree:
-    """Where sandboxes' control groups are made.
+    """Where the groups of one owner's sandboxes are made.
 
     Attributes:
         version: 1 or 2.
-        folders: By controller (`memory`, `cpu`, `pids`, `cpuacct`), the folder that they are made in.
+        folders: The owner's folder, by controller: `memory`, `cpu`, `pids` and, in version 1, `cpuacct`.
+        swap: Whether the limit of memory can be held for swap as well.
     """
 
     version: int
-    folders: dict[str, Path]
+    folders: Mapping[str, Path]
+    swap: bool
 
     def group(self, name: str, *, memory: int, cpus: float, processes: int) -> SandboxCgroup:
-        """The group of one sandbox; the fork server makes it."""
-        quota = max(1000, round(cpus * _PERIOD))
-        settings: dict[str, Settings] = {
-            "memory": (
-                ("memory.limit_in_bytes", str(memory)),
-                ("memory.swappiness", "0"),
-            ),
-            "cpu": (("cpu.cfs_period_us", str(_PERIOD)), ("cpu.cfs_quota_us", str(quota))),
-            "pids": (("pids.max", str(processes)),),
-        }
+        """The group of one sandbox; it is made by the fork server."""
+        settings = (_v1_settings if self.version == 1 else _v2_settings)(memory, cpus, processes, swap=self.swap)
         folders: dict[Path, Settings] = {}
         for controller, parent in self.folders.items():
             folders[parent / name] = folders.get(parent / name, ()) + settings.get(controller, ())
-        return SandboxCgroup(
-            version=self.version,
-            folders=folders,
-            memory=self.folders["memory"] / name if "memory" in self.folders else None,
-            cpu=self.folders["cpuacct"] / name if "cpuacct" in self.folders else None,
-        )
+        places = {controller: parent / name for controller, parent in self.folders.items()}
+        return SandboxCgroup(version=self.version, folders=folders, places=places)
+
+    def remove(self) -> None:
+        """Removes the owner's folders, when no sandbox is left."""
+        for folder in set(self.folders.values()):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _v1_settings(memory: int, cpus: float, processes: int, *, swap: bool) -> dict[str, Settings]:
+    both = (("memory.memsw.limit_in_bytes", str(memory)),) if swap else (("memory.swappiness", "0"),)
+    return {
+        "memory": (("memory.limit_in_bytes", str(memory)), *both),
+        "cpu": (("cpu.cfs_period_us", str(_PERIOD)), ("cpu.cfs_quota_us", str(round(cpus * _PERIOD)))),
+        "pids": (("pids.max", str(processes)),),
+    }
+
+
+def _v2_settings(memory: int, cpus: float, processes: int, *, swap: bool) -> dict[str, Settings]:
+    both = (("memory.swap.max", "0"),) if swap else ()
+    return {
+        "memory": (("memory.max", str(memory)), *both),
+        "cpu": (("cpu.max", f"{round(cpus * _PERIOD)} {_PERIOD}"),),
+        "pids": (("pids.max", str(processes)),),
+    }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SandboxCgroup:
-    """The control groups of one sandbox."""
+    """The group of one sandbox.
+
+    Attributes:
+        version: 1 or 2.
+        folders: Each folder and what is written to its files.
+        places: Its folders by controller.
+    """
 
     version: int
-    folders: dict[Path, Settings]
-    memory: Path | None
-    cpu: Path | None
+    folders: Mapping[Path, Settings]
+    places: Mapping[str, Path]
 
-    def request(self) -> tuple[tuple[str, Settings], ...]:
-        """What the fork server is told."""
-        return tuple((str(folder.relative_to("/sys/fs/cgroup")), settings) for folder, settings in self.folders.items())
+    def request(self, mounts: Path) -> tuple[tuple[str, Settings], ...]:
+        """What the fork server is told: paths from the folder of the mounts on."""
+        return tuple((str(folder.relative_to(mounts)), settings) for folder, settings in self.folders.items())
 
-    def usage(self) -> Usage | None:
-        """What it has counted so far."""
-        peak = oom = cpu = None
-        with contextlib.suppress(OSError):
-            if self.memory:
-                peak = int((self.memory / "memory.max_usage_in_bytes").read_text())
-                table = dict(line.split() for line in (self.memory / "memory.oom_control").read_text().splitlines())
-                oom = int(table["oom_kill"])
-            if self.cpu:
-                cpu = int((self.cpu / "cpuacct.usage").read_text()) / 1e9
-        return Usage(peak_memory=peak, cpu_time=cpu, oom_kills=oom)
+    def usage(self) -> Usage:
+        """What it has counted so far; a few reads from the kernel's memory."""
+        memory = self.places.get("memory")
+        if self.version == 1:
+            events = _table(memory, "memory.oom_control")
+            cpu = _number(self.places.get("cpuacct"), "cpuacct.usage")
+            seconds = None if cpu is None else cpu / 1e9
+            peak = _number(memory, "memory.max_usage_in_bytes")
+        else:
+            events = _table(memory, "memory.events")
+            cpu = _table(self.places.get("cpu"), "cpu.stat").get("usage_usec")
+            seconds = None if cpu is None else cpu / 1e6
+            peak = _number(memory, "memory.peak")  # from Linux 5.19 on
+        return Usage(peak_memory=peak, cpu_time=seconds, oom_kills=events.get("oom_kill"))
 
-    async def remove(self) -> None:
-        """Removes it; its processes have ended, though the kernel may need a moment more."""
-        pause, waited = 0.001, 0.0
-        left = list(self.folders)
-        while left:
-            for folder in list(left):
-                try:
-                    os.rmdir(folder)
-                except FileNotFoundError:
-                    pass
-                except OSError as error:
-                    if error.errno != errno.EBUSY or waited > _REMOVE_SECONDS:
-                        raise
-                    continue
-                left.remove(folder)
-            if left:
-                await asyncio.sleep(pause)
-                waited += pause
-                pause = min(2 * pause, 0.05)
+    def remove(self) -> None:
+        """Removes it when its processes have ended; it waits and retries, so call it in a thread.
+
+        Raises:
+            OSError: A folder cannot be removed.
+        """
+        for folder in self.folders:
+            _remove(folder)
 
 
-def find_tree() -> CgroupTree | None:
-    root = Path("/sys/fs/cgroup")
+def _remove(folder: Path) -> None:
+    end = time.monotonic() + _REMOVE_SECONDS
+    while True:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            # Processes that have ended may be counted for a moment more.
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.002)
+        else:
+            return
+
+
+def _number(folder: Path | None, name: str) -> int | None:
+    if folder is not None:
+        with contextlib.suppress(OSError, ValueError):
+            return int((folder / name).read_text())
+    return None
+
+
+def _table(folder: Path | None, name: str) -> dict[str, int]:
+    if folder is not None:
+        with contextlib.suppress(OSError, ValueError):
+            return {key: int(value) for key, value in map(str.split, (folder / name).read_text().splitlines())}
+    return {}
+
+
+def find_tree(owner: Owner, *, membership: str, mounts: Path = MOUNTS, delegated: bool = False) -> CgroupTree | None:
+    """Makes the owner's folders where this process may, below or beside its own group.
+
+    Args:
+        owner: Names them.
+        membership: The text of `/proc/PID/cgroup` of the process that will fork sandboxes.
+        mounts: Where the hierarchies are mounted.
+        delegated: Whether that process's own group (version 2) is ours to divide, and holds no other process.
+
+    Returns:
+        The folders; None where nothing can be limited.
+    """
+    own = dict(_memberships(membership))
+    if (mounts / "cgroup.controllers").exists():
+        if "" not in own:
+            return None
+        group = mounts / own[""].lstrip("/")
+        return _find_v2(owner, group, top=mounts, delegated=delegated)
+    return _find_v1(owner, own, mounts)
+
+
+def _memberships(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            yield controller, path
+
+
+def _find_v1(owner: Owner, own: Mapping[str, str], mounts: Path) -> CgroupTree | None:
     folders = {}
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, names, path = line.split(":", 2)
-        for name in names.split(","):
-            if name in ("memory", "cpu", "pids", "cpuacct"):
-                folders[name] = root / names / path.lstrip("/")
-    return CgroupTree(version=1, folders=folders) if len(folders) == 4 else None
+    for controller in _V1:
+        if controller not in own:
+            continue
+        # In a container the path may be the host's, while the mount shows the container's group as its top.
+        for group in (mounts / controller / own[controller].lstrip("/"), mounts / controller):
+            # `cpu` may be a link to `cpu,cpuacct`: what two controllers share must be made once.
+            folder = group.resolve() / owner.name
+            if _made(folder):
+                folders[controller] = folder
+                break
+    swap = "memory" in folders and (folders["memory"] / "memory.memsw.limit_in_bytes").exists()
+    limits = [name for name in folders if name != "cpuacct"]
+    return CgroupTree(version=1, folders=folders, swap=swap) if limits else None
+
+
+def _find_v2(owner: Owner, group: Path, *, top: Path, delegated: bool) -> CgroupTree | None:
+    # A group with processes of its own can have no limited groups below it, except the root; so take the parent,
+    # whose other limits then hold for sandboxes as they do for this process.
+    is_root = group == top and not (top / "cgroup.type").exists()
+    parent = group if delegated or is_root else group.parent
+    if not parent.is_relative_to(top) or not group.is_dir():
+        return None
+    folder = parent / owner.name
+    if not _enabled(parent) or not _made(folder):
+        return None
+    held = _enabled(folder)
+    if not held:
+        folder.rmdir()
+        return None
+    return CgroupTree(version=2, folders=dict.fromkeys(held, folder), swap=(parent / "memory.swap.max").exists())
+
+
+def _enabled(group: Path) -> tuple[str, ...]:
+    """Has a group's controllers limit the groups below it; those that do."""
+    control = group / "cgroup.subtree_control"
+    for controller in _V2:
+        with contextlib.suppress(OSError):
+            if controller not in control.read_text().split():
+                control.write_text(f"+{controller}")
+    with contextlib.suppress(OSError):
+        return tuple(controller for controller in _V2 if controller in control.read_text().split())
+    return ()
+
+
+def _made(folder: Path) -> bool:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+def reap(mounts: Path = MOUNTS) -> list[str]:
+    """Removes the folders of owners that are dead, and ends what still runs in them. Call it in a thread.
+
+    Returns:
+        One line for each.
+    """
+    removed: dict[str, None] = {}
+    for folder in _owner_folders(mounts):
+        owner = Owner.parse(folder.name)
+        if owner is None or not owner.is_dead():
+            continue
+        for group in (*(path for path in folder.iterdir() if path.is_dir()), folder):
+            with contextlib.suppress(OSError):
+                _end(group)
+                group.rmdir()
+        if not folder.exists():
+            removed[f"control groups of process {owner.pid}, which has ended ({folder.name})"] = None
+    return list(removed)
+
+
+def _owner_folders(mounts: Path) -> list[Path]:
+    found: list[Path] = []
+    for path, names, _ in os.walk(mounts):
+        ours = [name for name in names if Owner.parse(name) is not None]
+        found.extend(Path(path) / name for name in ours)
+        names[:] = [name for name in names if name not in ours]
+    return found
+
+
+def _end(group: Path) -> None:
+    for pid in (group / "cgroup.procs").read_text().split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)

@@ -2,15 +2,20 @@
 
 It runs as a script with nothing but the standard library, one for each backend object. What needs privileges or a
 private mount namespace is done here, once where it can be: bwrap itself can mount no tmpfs `noexec`, and run by root
-would leave root inside. It is forked from, and not from the engine's process, because it is small, has one thread,
-and dies with its owner; its end kills every bwrap (they ask for that), and each bwrap's end kills what is inside.
+it would leave root inside. It is forked from, and not from the engine's process, because it is small, has one thread,
+and dies with its owner: its end kills every bwrap (they ask for that), and the end of a bwrap's first process all
+others inside.
 
 Requests and replies are one packet each on a socket, made with `marshal`: both ends are the same interpreter.
 """
 
+# Paths are plain strings here: pathlib would double the time to start, and what each fork costs.
+# ruff: noqa: PTH
+
 from __future__ import annotations
 
 import array
+import contextlib
 import ctypes
 import fcntl
 import gc
@@ -21,6 +26,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from typing import Any, NoReturn
 
 # linux/sched.h, linux/mount.h, linux/prctl.h, linux/keyctl.h
@@ -29,12 +35,15 @@ _CLONE_NEWUSER = 0x10000000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _PR_SET_NO_NEW_PRIVS = 38
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_SYS_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280, "armv7l": 311}
 
-# Mounted over in a mount namespace of our own: every Linux has the folder, and no sandbox is shown the host's.
 BASE = "/sys"
+"""Mounted over in a mount namespace of our own: every Linux has the folder, and no sandbox is shown the host's."""
 SCRATCH = f"{BASE}/scratch"
 READY_FD, SECCOMP_FD = 3, 4
 _PACKET = 1 << 20
+_CLEAN_UP_SECONDS = 5.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -56,8 +65,8 @@ def _check(result: int, what: str) -> None:
 
 
 def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    arguments = [text.encode() if text else None for text in (source, target, kind)]
-    _check(_libc.mount(*arguments, ctypes.c_ulong(flags), data.encode() or None), f"mount {source} on {target}")
+    arguments = [text.encode() or None for text in (source, target, kind)]
+    _check(_libc.mount(*arguments, ctypes.c_ulong(flags), data.encode() or None), f"mount {source or kind} on {target}")
 
 
 def _write(path: str, text: str) -> None:
@@ -69,29 +78,39 @@ def _write(path: str, text: str) -> None:
 
 
 def _own_namespaces(*, user: bool) -> None:
-    """Leaves the caller's mount namespace; an ordinary user needs a user namespace for that."""
+    """Leaves the caller's mount namespace; an ordinary user needs a user namespace for that.
+
+    Each sandbox gets one of its own: from Linux 5.14 on, RLIMIT_NPROC counts the processes of a user namespace.
+    """
     if not user:
-        _check(_libc.unshare(_CLONE_NEWNS), "unshare")
+        _check(_libc.unshare(_CLONE_NEWNS), "unshare the mount namespace")
         return
     uid, gid = os.geteuid(), os.getegid()
-    _check(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS), "unshare")
+    _check(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS), "unshare the user namespace")
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"0 {uid} 1")
     _write("/proc/self/gid_map", f"0 {gid} 1")
 
 
 class _Server:
+    """Answers requests until its owner is gone."""
+
     def __init__(self, channel: socket.socket, *, user: bool) -> None:
         self._channel = channel
         self._user = user
-        self._roots: dict[Any, str] = {}
+        self._roots: dict[str, str] = {}
+        self._groups: set[str] = set()
 
     def set_up(self, cgroups: str) -> None:
         # The way to the control groups is about to be mounted over: from here it is a relative one.
         os.chdir(cgroups)
+        # The keys of the user who started us must not be the sandboxes': they would possess them.
+        keyctl = _SYS_KEYCTL.get(os.uname().machine)
+        if keyctl is not None:
+            _libc.syscall(keyctl, _KEYCTL_JOIN_SESSION_KEYRING, None)
         _own_namespaces(user=self._user)
         _mount("", "/", "", _MS_REC | _MS_PRIVATE)
-        _mount("tmpfs", BASE, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755,size=1m")
+        _mount("tmpfs", BASE, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755,size=64m")
         os.mkdir(SCRATCH)
 
     def serve(self) -> None:
@@ -99,41 +118,42 @@ class _Server:
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
         poll.register(owner, select.POLLIN)
-        while True:
-            if any(ready == owner for ready, _ in poll.poll()):
-                return
+        while not any(ready == owner for ready, _ in poll.poll()):
             packet, descriptors = receive(self._channel, _PACKET)
             if not packet:
                 return
-            self._answer(marshal.loads(packet), descriptors)
+            self._answer(marshal.loads(packet), descriptors)  # noqa: S302 - from our owner
             for descriptor in descriptors:
                 os.close(descriptor)
 
     def _answer(self, request: dict[str, Any], descriptors: list[int]) -> None:
+        """Forks; the child becomes bwrap. The reply carries a handle on it, since its end is noticed nowhere else."""
         try:
-            root = self._root(request["root"])
+            for name, entries in request["roots"]:
+                self._make_root(name, entries)
+            self._groups.update(os.path.dirname(folder) for folder, _ in request["cgroups"])
             pid = os.fork()
         except OSError as error:
             self._channel.send(marshal.dumps((0, str(error))))
             return
         if pid == 0:
-            self._become_bwrap(request, root, descriptors)
+            self._become_bwrap(request, descriptors)
         handle = os.pidfd_open(pid)
         socket.send_fds(self._channel, [marshal.dumps((pid, ""))], [handle])
         os.close(handle)
 
-    def _root(self, entries: tuple[tuple[str, str, Any], ...]) -> str:
-        """The read-only root of sandboxes with these entries; made when it is first asked for."""
-        root = self._roots.get(entries)
-        if root is None:
-            root = f"{BASE}/root{len(self._roots)}"
-            os.mkdir(root, 0o755)
-            for kind, path, value in entries:
-                _put(kind, root + path, value)
-            self._roots[entries] = root
-        return root
+    def _make_root(self, name: str, entries: tuple[tuple[str, str, Any], ...]) -> None:
+        """Makes a folder that sandboxes get read-only; once for all that share it."""
+        if name in self._roots:
+            return
+        # A number of its own for each try: what a failed one left is in nobody's way.
+        root = f"{BASE}/root{len(os.listdir(BASE))}"
+        os.mkdir(root)
+        for kind, path, value in entries:
+            _put(kind, root + path, value)
+        self._roots[name] = root
 
-    def _become_bwrap(self, request: dict[str, Any], root: str, descriptors: list[int]) -> NoReturn:
+    def _become_bwrap(self, request: dict[str, Any], descriptors: list[int]) -> NoReturn:
         try:
             for number, descriptor in enumerate((*descriptors, _memory_file(request["seccomp"]))):
                 os.dup2(descriptor, number, inheritable=True)
@@ -144,22 +164,54 @@ class _Server:
             _mount("tmpfs", SCRATCH, "tmpfs", flags, request["tmpfs"])
             for name in ("tmp", "shm"):
                 os.mkdir(f"{SCRATCH}/{name}")
-                os.chmod(f"{SCRATCH}/{name}", 0o1777)
+                os.chmod(f"{SCRATCH}/{name}", 0o1777)  # noqa: S103 - a sandbox's own
+            # Python ignores some signals, and programs would inherit that.
             for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
-            if not self._user:
+            for name, value in request["rlimits"]:
+                most = resource.getrlimit(name)[1]
+                least = value if most == resource.RLIM_INFINITY else min(value, most)
+                resource.setrlimit(name, (least, least))
+            uid = request["uid"]
+            if uid and not self._user:
+                uid += os.getpid() if request["uid_by_pid"] else 0
                 os.setgroups([])
-                uid = request["uid"] + (os.getpid() if request["uid_by_pid"] else 0)
                 os.setresgid(uid, uid, uid)
                 os.setresuid(uid, uid, uid)
-            for name, value in request["rlimits"]:
-                resource.setrlimit(name, (value, value))
             _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-            program, arguments = request["argv"]
-            os.execve(program, [program, *(root if word is None else word for word in arguments)], {})
-        except BaseException as error:  # noqa: BLE001 - it must not return into the server's loop
-            os.write(2, f"bubblewrap: {error}\n".encode())
+            program, *arguments = (self._roots[word[0]] + word[1] if isinstance(word, tuple) else word
+                                   for word in request["argv"])  # fmt: skip
+            os.execve(program, ["bwrap", *arguments], {})  # noqa: S606
+        except BaseException as error:
+            os.write(2, f"{error}\n".encode())
         os._exit(125)
+
+    def clean_up(self) -> None:
+        """Ends what still runs, and removes its control groups: the owner may have had no chance to."""
+        end = time.monotonic() + _CLEAN_UP_SECONDS
+        left = {folder for folder in self._groups if os.path.isdir(folder)}
+        while left and time.monotonic() < end:
+            for folder in tuple(left):
+                for name in (*_folders(folder), ""):
+                    group = os.path.join(folder, name)
+                    with contextlib.suppress(OSError):
+                        _kill_all(group)
+                        os.rmdir(group)
+                if not os.path.isdir(folder):
+                    left.remove(folder)
+            time.sleep(0.005)
+
+
+def _folders(folder: str) -> list[str]:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return []
+
+
+def _kill_all(group: str) -> None:
+    with open(f"{group}/cgroup.procs") as file:
+        for line in file:
+            os.kill(int(line), signal.SIGKILL)
 
 
 def _memory_file(content: bytes) -> int:
@@ -170,18 +222,14 @@ def _memory_file(content: bytes) -> int:
 
 
 def _put(kind: str, path: str, value: Any) -> None:
-    if kind == "folder":
+    if kind == "folder" or (kind == "bind" and os.path.isdir(value)):
         os.makedirs(path, 0o755, exist_ok=True)
     elif kind == "link":
         os.symlink(value, path)
-    elif kind == "file":
-        with open(path, "wb") as file:
-            file.write(value)
     else:
-        if os.path.isdir(value):
-            os.makedirs(path, 0o755, exist_ok=True)
-        else:
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
+        with open(path, "wb") as file:
+            file.write(value if kind == "file" else b"")
+    if kind == "bind":
         _mount(value, path, "", _MS_BIND | _MS_REC)
 
 
@@ -194,24 +242,32 @@ def _join_cgroups(groups: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]) -
 
 
 def main() -> None:
-    # The numbers that a bwrap's own descriptors will get are kept free of others.
+    """Serves the socket whose number is the first argument; the others say how.
+
+    They are `user` where a user namespace is needed (else `root`), and the folder of the control groups' mounts.
+    """
     given = int(sys.argv[1])
+    # The numbers that a bwrap's own descriptors will get are kept free of others.
     high = fcntl.fcntl(given, fcntl.F_DUPFD_CLOEXEC, SECCOMP_FD + 1)
     os.close(given)
     for number in range(3, SECCOMP_FD + 1):
         os.dup2(0, number, inheritable=False)
     channel = socket.socket(fileno=high)
+    os.umask(0o022)
     server = _Server(channel, user=sys.argv[2] == "user")
     try:
         server.set_up(sys.argv[3])
     except OSError as error:
         channel.send(marshal.dumps((0, str(error))))
         sys.exit(1)
-    # Ended children vanish by themselves; who waits for one has a descriptor of it.
+    # Ended children vanish by themselves; who waits for one has a handle on it.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     channel.send(marshal.dumps((os.getpid(), "")))
     gc.freeze()
-    server.serve()
+    try:
+        server.serve()
+    finally:
+        server.clean_up()
 
 
 if __name__ == "__main__":

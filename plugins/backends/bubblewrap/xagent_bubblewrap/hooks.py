@@ -12,7 +12,7 @@ from xagent_core.hookspecs import hookimpl
 def _backend(options: Mapping[str, Any]) -> Backend:
     from xagent_bubblewrap.backend import BubblewrapBackend
 
-    return BubblewrapBackend(**options)
+    return BubblewrapBackend.from_options(options)
 
 
 @hookimpl

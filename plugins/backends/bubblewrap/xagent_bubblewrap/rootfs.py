@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -42,7 +41,7 @@ def root_entries(extra: Sequence[Entry] = (), *, host: Path = Path("/")) -> tupl
         path = host / name
         # Debian has merged these folders into /usr; where a system has not, they are folders of their own.
         if path.is_symlink():
-            entries.append(("link", f"/{name}", os.readlink(path)))
+            entries.append(("link", f"/{name}", str(path.readlink())))
         elif path.is_dir():
             entries.append(("bind", f"/{name}", str(path)))
     entries.append(("folder", "/etc", ""))

@@ -4,78 +4,111 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from xagent_bubblewrap.rootfs import Entry
 from xagent_core.abc.backend import SandboxSpec
 from xagent_core.errors import SandboxStartError
-
-from xagent_bubblewrap.rootfs import Entry
 
 __all__ = ["Toolchains", "find_toolchains"]
 
 _SYSTEM_PATH: Final = ("/usr/local/bin", "/usr/bin", "/bin")
-_HOME: Final = "/opt/xagent-toolchains"
+_HOME: Final = PurePosixPath("/opt/xagent-toolchains")
+_PYTHON: Final = ("python", "python3")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Toolchains:
     """Where a sandbox finds its programs.
 
     Attributes:
-        path: The value of PATH inside.
-        entries: What is added to its root for it.
+        entries: What is added to its root for them.
+        folders: What goes before the system's folders on PATH.
+        env: Variables that they cannot do without.
+        identity: What tells one release of them from another.
     """
 
-    path: str
-    entries: tuple[Entry, ...] = ()
+    entries: dict[Entry, None] = field(default_factory=dict)
+    folders: dict[str, None] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+    identity: list[str] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        """The value of PATH."""
+        return ":".join((*self.folders, *_SYSTEM_PATH))
+
+    def add(self, source: Path, name: str, program: str) -> None:
+        """Shows a folder, or a single program, under a name that tells nothing of this machine."""
+        inside = _HOME / name
+        self.entries["bind", str(inside), str(source)] = None
+        self.folders[str((inside / program).parent)] = None
 
 
 def find_toolchains(component: str, spec: SandboxSpec, *, python: str) -> Toolchains:
-    """Finds every program of `spec.executables`.
+    """Finds every program of `spec.executables`. It reads folders: call it in a thread.
 
     Args:
         component: The backend's name, for errors.
         spec: What a sandbox needs.
         python: `system` prefers the system's Python to the running one, `current` the other way round.
 
+    Returns:
+        Where they are.
+
     Raises:
         SandboxStartError: A program is neither beside the plugin nor on the system; it says what to install.
     """
-    folders: list[str] = []
-    entries: list[Entry] = []
-    provided = _beside(spec, folders, entries)
+    found = Toolchains()
+    provided = set(_beside_the_plugin(spec, found))
     for name in spec.executables:
         if name in provided:
             continue
-        on_system = shutil.which(name, path=":".join(_SYSTEM_PATH)) is not None
-        if name in ("python", "python3") and (python == "current" or not on_system):
-            entries.append(("bind", f"{_HOME}/python", sys.base_prefix))
-            folders.append(f"{_HOME}/python/bin")
-        elif not on_system:
+        path = shutil.which(name, path=":".join(_SYSTEM_PATH))
+        if name in _PYTHON and (python == "current" or path is None):
+            _running_python(found)
+        elif path is None:
             raise SandboxStartError(component, f"no program {name!r} for {spec.language} was found", _advice(spec))
-    return Toolchains(path=":".join((*dict.fromkeys(folders), *_SYSTEM_PATH)), entries=tuple(dict.fromkeys(entries)))
+        else:
+            status = Path(path).stat()
+            found.identity.append(f"{Path(path).resolve()} {status.st_size} {status.st_mtime_ns}")
+    return found
 
 
-def _beside(spec: SandboxSpec, folders: list[str], entries: list[Entry]) -> set[str]:
-    """The programs that installed distributions provide; adds their folders to PATH and to the root."""
-    provided = set()
+def _beside_the_plugin(spec: SandboxSpec, found: Toolchains) -> Iterator[str]:
+    """The programs that installed distributions provide."""
     for name in spec.packages.pip:
         try:
             distribution = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
+        found.identity.append(f"{name} {distribution.version}")
+        site = Path(str(distribution.locate_file("")))
         for program, inside in spec.packages.programs:
-            path = Path(str(distribution.locate_file(inside)))
+            path = site / inside
             if not path.is_file():
                 continue
-            top = PurePosixPath(inside).parts[0]
-            entries.append(("bind", f"{_HOME}/{top}", str(path.parents[len(PurePosixPath(inside).parts) - 2])))
-            folders.append(str(PurePosixPath(_HOME, inside).parent))
-            provided.add(program)
-    return provided
+            parts = PurePosixPath(inside).parts
+            if ".." in parts or len(parts) == 1:
+                found.add(path.resolve(), f"bin/{program}", "")
+            else:
+                # The whole package: programs look for their own files around them.
+                found.add(site / parts[0], parts[0], str(PurePosixPath(*parts[1:])))
+            yield program
+
+
+def _running_python(found: Toolchains) -> None:
+    prefix = Path(sys.base_prefix)
+    found.add(prefix, "python", "bin/python3")
+    found.identity.append(sys.version)
+    if sysconfig.get_config_var("Py_ENABLE_SHARED"):
+        # Its library lies in the prefix, and the program knows only the place where that was on this machine.
+        found.env["LD_LIBRARY_PATH"] = str(_HOME / "python" / "lib")
 
 
 def _advice(spec: SandboxSpec) -> str:
@@ -84,4 +117,4 @@ def _advice(spec: SandboxSpec) -> str:
         ways.append(f"pip install {' '.join(spec.packages.pip)}")
     if spec.packages.apt:
         ways.append(f"apt install {' '.join(spec.packages.apt)}")
-    return f"Install it: {' or '.join(ways)}." if ways else "Install it under /usr."
+    return f"Install it: {' or '.join(ways)}." if ways else f"Install it on this machine, in {_SYSTEM_PATH[1]}."

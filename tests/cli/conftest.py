@@ -75,7 +75,7 @@ def xagent_register_languages():
     hello = json.dumps({"stdout": "hello\\n"})
     return [
         Language(
-            name="plain", aliases=("pl",), extensions=(".plain", ".pln"), summary="JSON",
+            name="plain", aliases=("pl", "pln"), extensions=(".plain", ".pln"), summary="JSON",
             run=("plain", "{source}"), executables=("plain",), hello=hello,
         ),
         Language(

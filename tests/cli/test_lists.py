@@ -12,14 +12,14 @@ def lines(done):
 def test_languages(xagent):
     done = xagent("languages")
     assert done.returncode == 0
-    assert "plain pl .plain .pln xagent-fake" in lines(done)
+    assert "plain pl, pln .plain .pln xagent-fake" in lines(done)
 
 
 def test_languages_as_json(xagent):
     assert json.loads(xagent("languages", "--json").stdout)[1] == {
         "name": "plain",
         "summary": "JSON",
-        "aliases": ["pl"],
+        "aliases": ["pl", "pln"],
         "extensions": [".plain", ".pln"],
         "image": "",
         "distribution": "xagent-fake",

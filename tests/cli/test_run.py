@@ -79,6 +79,11 @@ def test_arguments_behind_the_double_dash_are_the_program_s(xagent, program):
     assert seen(done)["argv"] == ["plain", "main.plain", "--json", "-x", "--", "a b"]
 
 
+def test_the_extension_of_the_file_is_kept_where_it_says_what_kind_of_source_it_is(xagent, program):
+    assert seen(xagent("run", program("x.plain", echo=True)))["argv"] == ["plain", "main.plain"]
+    assert seen(xagent("run", program("x.pln", echo=True)))["argv"] == ["plain", "main.pln"]
+
+
 def test_stdin_is_the_program_s(xagent, program):
     assert seen(xagent("run", program(echo=True), stdin=b"\xff\0data"))["stdin"] == "\xff\0data"
 
@@ -175,7 +180,7 @@ def test_auto_takes_the_best_backend_that_answers(xagent, program):
         (("main.plain", "--file", "main.plain:../up"), "not inside the workspace"),
         (("main.plain", "--env", "UNSET"), "UNSET is not set here"),
         (("main.plain", "--env", "1=2"), "cannot be an environment variable"),
-        (("main.plain", "--language", "plian"), "Did you mean plain?"),
+        (("main.plain", "--language", "plian"), "Did you mean plain or pln?"),
         (("main.plian",), "Did you mean .plain (plain)"),
         (("main.plain", "--backend", "fakee"), "Did you mean fake?"),
         (("main.built", "--memory", "64m"), "less than built needs"),
@@ -203,4 +208,7 @@ def test_input_that_cannot_fit_is_refused_and_not_read_to_its_end(xagent, progra
 def test_a_bug_does_not_look_like_the_program_s_status(xagent):
     done = xagent("run", "--code", "no json", "-l", "plain")
     assert done.returncode == 125
-    assert b"JSONDecodeError" in done.stderr
+    assert b"xagent: bug: JSONDecodeError" in done.stderr
+    done = xagent("run", "--code", "no json", "-l", "plain", "--json")
+    assert done.returncode == 125
+    assert json.loads(done.stdout)["error"]["type"] == "XAgentError"

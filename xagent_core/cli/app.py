@@ -129,7 +129,7 @@ class Commands(TyperGroup):
         # Python would exit with 1, and `xagent run` promises that this is the program's own status.
         except Exception as error:
             traceback.print_exc()
-            bug = XAgentError("xagent", f"{type(error).__name__}: {error}", "This is a bug: please report it.")
+            bug = XAgentError("bug", f"{type(error).__name__}: {error}", "Please report it.")
             report_error(bug, as_json=as_json)
             raise SystemExit(exit_status(bug)) from error
 

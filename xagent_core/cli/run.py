@@ -153,7 +153,9 @@ def _language_of(file: str | None, plugins: Plugins) -> str:
 
     path = Path(file or "")
     if found := plugins.language_for_file(path.name):
-        return found.name
+        # An alias that is an extension says which kind of source it is, as with .mjs and .cjs.
+        ending = max((e for e in found.extensions if path.name.endswith(e)), key=len).removeprefix(".")
+        return ending if ending in found.aliases else found.name
     extensions = {extension: lang.name for lang in plugins.languages for extension in lang.extensions}
     near = difflib.get_close_matches(path.suffix, extensions, n=3)
     hint = f"Did you mean {' or '.join(f'{e} ({extensions[e]})' for e in near)}? " if near else ""

@@ -13,10 +13,10 @@ import pytest
 from docker.api import APIClient
 from docker.errors import ImageNotFound
 from docker.utils.utils import kwargs_from_env
+from xagent_docker.backend import DockerBackend
 
 from xagent_core import Engine, Language, PoolConfig, hookimpl
 from xagent_core.plugins import Plugins
-from xagent_docker.backend import DockerBackend
 
 IMAGE = "xagent-test:1"
 PROGRAMS = "sh cat dd mkdir mkfifo mv find tar sleep".split()

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 from docker.api import APIClient
+from xagent_docker.owner import Owner
 
 from xagent_core import Engine, InputFile
 from xagent_core.types import Limits
-from xagent_docker.owner import Owner
 
 pytestmark = pytest.mark.engine("docker")
 
@@ -28,7 +28,12 @@ async def test_standby_interpreter_runs_a_program(make_engine: Callable[..., Eng
 async def test_input_arguments_and_files_go_in_and_a_file_comes_back(engine: Engine) -> None:
     code = "import sys; open('out.txt', 'w').write(sys.stdin.read() + sys.argv[1] + open('d/in').read())"
     result = await engine.execute(
-        code, language="test-python", stdin="a", args=["b"], files=[InputFile("d/in", b"c" * 100_000)], collect=["*.txt"]
+        code,
+        language="test-python",
+        stdin="a",
+        args=["b"],
+        files=[InputFile("d/in", b"c" * 100_000)],
+        collect=["*.txt"],
     )
 
     assert [(file.path, file.content) for file in result.files] == [("out.txt", b"ab" + b"c" * 100_000)]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from docker.api import APIClient
+from xagent_docker.backend import DockerBackend
 
 from xagent_core import Engine, SandboxStartError
 from xagent_core.types import MIB, ExecutionRequest, Limits, NetworkPolicy
-from xagent_docker.backend import DockerBackend
 
 pytestmark = pytest.mark.engine("docker")
 
 ENOSYS, EPERM, EROFS, EACCES = 38, 1, 30, 13
+NAMESPACES = ["pid", "ipc", "uts", "cgroup", "mnt", "net"]
 TRY = """
 import ctypes, errno, os, socket
 libc = ctypes.CDLL(None, use_errno=True)
@@ -40,6 +41,10 @@ def mount(path):
 def read(path):
     return open(path).read()
 """
+
+
+def own_namespaces() -> set[str]:
+    return {str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in NAMESPACES}
 
 
 async def inside(engine: Engine, code: str, **arguments: Any) -> Any:
@@ -171,10 +176,8 @@ async def test_files_descriptors_and_cores_are_limited(engine: Engine) -> None:
 
 
 async def test_namespaces_are_private(engine: Engine) -> None:
-    kinds = ["pid", "ipc", "uts", "cgroup", "mnt", "net"]
-    seen = await inside(engine, f"[os.readlink('/proc/self/ns/' + kind) for kind in {kinds}]")
-    own = [os.readlink(f"/proc/self/ns/{kind}") for kind in kinds]
-    assert not set(seen) & set(own)
+    seen = await inside(engine, f"[os.readlink('/proc/self/ns/' + kind) for kind in {NAMESPACES}]")
+    assert not set(seen) & own_namespaces()
 
 
 async def test_the_environment_holds_nothing_of_the_host(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 from docker.api import APIClient
+from xagent_docker.backend import DockerBackend
+from xagent_docker.owner import Owner
 
 from xagent_core import Engine
 from xagent_core.types import ExecutionRequest
-from xagent_docker import owner
-from xagent_docker.backend import DockerBackend
-from xagent_docker.owner import Owner
 
 pytestmark = pytest.mark.engine("docker")
 
@@ -150,8 +149,8 @@ async def test_a_sandbox_that_nobody_reads_is_killed_as_fast(engine: Engine) -> 
 
 
 async def test_the_reaper_takes_what_dead_owners_left(image: str, client: APIClient) -> None:
-    dead = subprocess.Popen(["true"])
-    dead.wait()
+    dead = await asyncio.create_subprocess_exec("true")
+    await dead.wait()
     me = Owner.current()
     container = leave(client, image, **{"xagent-owner": str(Owner(me.boot, me.namespace, dead.pid, 1))})
     backend = DockerBackend()
@@ -160,9 +159,9 @@ async def test_the_reaper_takes_what_dead_owners_left(image: str, client: APICli
 
     await backend.aclose()
     assert not exists(client, container)
-    assert [line for line in removed if container[:12] in line] == [
-        f"docker container {container[:12]}: its owner, process {dead.pid}, is dead"
-    ]
+    # Engines of other tests reap too, and may have been faster.
+    line = f"docker container {container[:12]}: its owner, process {dead.pid}, is dead"
+    assert [entry for entry in removed if container[:12] in entry] in ([line], [])
 
 
 async def test_the_reaper_leaves_the_sandboxes_of_living_owners(
@@ -204,4 +203,4 @@ def test_a_process_id_that_is_used_again_is_another_owner() -> None:
     assert me.state(me) == "alive"
     assert Owner(me.boot, me.namespace, me.pid, me.started - 1).state(me) == "dead"
     assert Owner(me.boot, "another", me.pid, me.started).state(me) == "unknown"
-    assert owner.Owner.parse("made by hand") is None
+    assert Owner.parse("made by hand") is None

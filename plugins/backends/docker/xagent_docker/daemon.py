@@ -104,6 +104,7 @@ class Daemon:
 
 def _open(endpoint: Endpoint) -> tuple[APIClient, Mapping[str, Any]]:
     try:
+        endpoint.check()
         # The timeout is that of the first questions; a start may take longer on a busy machine.
         client = APIClient(
             base_url=endpoint.url,

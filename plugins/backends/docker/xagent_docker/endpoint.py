@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ __all__ = ["COMPONENT", "Endpoint", "find_endpoint"]
 COMPONENT: Final = "docker"
 """What errors call this backend."""
 
+_CHECK_SECONDS: Final = 4.0
+
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
@@ -42,6 +45,20 @@ class Endpoint:
     source: str
     tls: TLSConfig | None = None
     context: ssl.SSLContext | None = None
+
+    def check(self) -> None:
+        """Connects once, blocking. The SDK hides why it could not, and leaves such sockets open.
+
+        Raises:
+            OSError: Nothing answers.
+        """
+        parts = urlsplit(self.url)
+        if parts.scheme != "unix":
+            socket.create_connection((parts.hostname or "", parts.port or 0), timeout=_CHECK_SECONDS).close()
+            return
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(_CHECK_SECONDS)
+            sock.connect(parts.path)
 
     async def connect(self, protocol: Callable[[], P]) -> P:
         """Opens a connection of its own, beside those that the SDK pools.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xagent_core.abc.backend import SandboxExit as SandboxExit
     from xagent_core.abc.backend import SandboxSpec as SandboxSpec
     from xagent_core.abc.command import CommandRegistration as CommandRegistration
+    from xagent_core.abc.language import Kernel as Kernel
     from xagent_core.abc.language import Language as Language
     from xagent_core.abc.language import Needs as Needs
     from xagent_core.abc.language import Packages as Packages
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from xagent_core.hookspecs import hookimpl as hookimpl
     from xagent_core.plugins import load_plugins as load_plugins
     from xagent_core.selection import get_backend as get_backend
+    from xagent_core.session import Session as Session
     from xagent_core.toolbox import get_tools as get_tools
     from xagent_core.types import ExecutionRequest as ExecutionRequest
     from xagent_core.types import ExecutionResult as ExecutionResult
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "abc.backend": "Backend BackendRegistration Capabilities Probe Sandbox SandboxExit SandboxSpec",
     "abc.command": "CommandRegistration",
-    "abc.language": "Language Needs Packages Program",
+    "abc.language": "Kernel Language Needs Packages Program",
     "abc.queue": "QueueRegistration TaskQueue",
     "abc.tool": "ToolContext ToolRegistration",
     "config": "PoolConfig Settings load_settings",
@@ -76,6 +78,7 @@ _HOMES: Final = {
     "hookspecs": "hookimpl",
     "plugins": "load_plugins",
     "selection": "get_backend",
+    "session": "Session",
     "toolbox": "get_tools",
     "types": (
         "ExecutionRequest ExecutionResult FinishedEvent InputFile Limits NetworkPolicy OutputEvent OutputFile "

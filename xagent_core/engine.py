@@ -18,6 +18,7 @@ from xagent_core.plugins import Plugins, load_plugins
 from xagent_core.policy import Plan, plan
 from xagent_core.pool import Pool
 from xagent_core.selection import find_backend
+from xagent_core.session import Session
 from xagent_core.types import (
     Event,
     ExecutionRequest,
@@ -196,6 +197,40 @@ class Engine:
         async with contextlib.aclosing(self._run(request)) as events:
             async for event in events:
                 yield event
+
+    def session(
+        self,
+        language: str = "python",
+        *,
+        timeout: float | None = None,
+        limits: Limits | None = None,
+        network: NetworkPolicy = NetworkPolicy.NONE,
+        idle_seconds: float = 600.0,
+    ) -> Session:
+        """A sandbox that is kept between calls: `async with engine.session("python") as session:`.
+
+        Args:
+            language: The name or an alias of an installed language.
+            timeout: Seconds that a call may take.
+            limits: Further limits of the sandbox.
+            network: What it may reach.
+            idle_seconds: The session is closed when it was not used for so long.
+
+        Returns:
+            The session. Entering it takes the sandbox.
+
+        Raises:
+            UnknownLanguageError: There is no such language.
+            PolicyNotSupportedError: The backend cannot hold what was asked for.
+        """
+        request = make_request("", language=language, timeout=timeout, limits=limits, network=network)
+        return Session(
+            self.plugins.languages[language],
+            self.plan(request),
+            pool=self.pool,
+            backend=self.backend.name,
+            idle_seconds=idle_seconds,
+        )
 
     def plan(self, request: ExecutionRequest) -> Plan:
         """What would run, where, and under which limits.

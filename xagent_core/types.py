@@ -31,6 +31,7 @@ __all__ = [
     "Timings",
     "Usage",
     "parse_size",
+    "relative_path",
 ]
 
 KIB: Final = 1024
@@ -138,8 +139,19 @@ class Limits:
         )
 
 
-def _relative_path(path: str, what: str) -> str:
-    """`path` normalised, after a check that it stays inside the workspace."""
+def relative_path(path: str, what: str) -> str:
+    """A path inside the workspace, normalised.
+
+    Args:
+        path: As somebody wrote it.
+        what: What an error calls it.
+
+    Returns:
+        The path, relative to the workspace.
+
+    Raises:
+        InvalidRequestError: It is empty, absolute, or leaves the workspace.
+    """
     pure = PurePosixPath(path)
     if not path or "\0" in path or pure.is_absolute() or ".." in pure.parts or not pure.parts:
         raise InvalidRequestError(
@@ -166,7 +178,7 @@ class InputFile:
     __pydantic_config__: ClassVar[Any] = _JSON
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", _relative_path(self.path, "input file"))
+        object.__setattr__(self, "path", relative_path(self.path, "input file"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +229,7 @@ class ExecutionRequest:
         for name, value in self.env.items():
             if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None or "\0" in value:
                 raise InvalidRequestError("request", f"{name!r} cannot be an environment variable")
-        object.__setattr__(self, "collect", tuple(_relative_path(p, "collect") for p in self.collect))
+        object.__setattr__(self, "collect", tuple(relative_path(p, "collect") for p in self.collect))
         paths = [f.path for f in self.files]
         if len(set(paths)) != len(paths):
             raise InvalidRequestError("request", "two input files have the same path")
@@ -273,6 +285,9 @@ class ExecutionResult:
         files_truncated: Whether more matched than `files` holds, or it could not all be fetched.
         usage: What it used.
         timings: Where the time went.
+        value: In a session, the text of the last expression's value, as a notebook shows it.
+        state_lost: In a session, whether what it had kept is gone, since the program could only be stopped by force,
+            or has ended the interpreter; the next call starts afresh.
         unenforced: Default limits that this backend cannot hold on this machine. A limit that the caller set is
             never among them: it would have been refused.
     """
@@ -291,6 +306,8 @@ class ExecutionResult:
     files_truncated: bool = False
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
+    value: str | None = None
+    state_lost: bool = False
     unenforced: tuple[str, ...] = ()
 
     __pydantic_config__: ClassVar[Any] = _JSON

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from xagent_core.errors import InvalidRequestError, PluginError
 from xagent_core.types import ExecutionRequest
 
-__all__ = ["Language", "Needs", "Packages", "Program"]
+__all__ = ["Kernel", "Language", "Needs", "Packages", "Program"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +52,26 @@ class Packages:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Kernel:
+    """The program that a session of a language keeps running: it runs one cell after another in one state.
+
+    It starts in the workspace with one more argument, the path of a named pipe, and writes its process id to the
+    file `pid` beside that pipe. Then, again and again, it opens the pipe, reads one line to its end (a boundary, a
+    number, the path of a file with source text, split by blanks), runs that text, and writes to stdout and to stderr
+    one line: the boundary, `run`, the cell's exit code, `- - -`, and `-` or base64 of a JSON object that may have
+    `value` (the text of the last expression's value) and `figures` (paths of pictures in the workspace).
+    SIGINT while a cell runs ends the cell, and keeps the state.
+
+    Attributes:
+        run: The kernel's argv; `{script}` stands for its text.
+        script: Where that text is, as `package:file`.
+    """
+
+    run: tuple[str, ...]
+    script: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
     """What a sandbox is told to run.
 
@@ -86,7 +106,8 @@ class Language:
         extensions: File name endings, with the dot.
         image: The default image for backends that use images.
         summary: One line.
-        aliases: Other names.
+        aliases: Other names. One that is an extension without its dot gives the source that extension: with the alias
+            `mjs`, a request for `mjs` is for an ES module.
         build: The argv that checks or compiles the source first; a failure ends in `phase="build"`.
         source_name: The source's name in the workspace; by default `main` and the first extension.
         env: Environment variables that it always needs.
@@ -95,6 +116,7 @@ class Language:
         standby: Whether `run` may be started before the source is known. The source is then a named pipe, so the
             interpreter starts up, opens it, and waits. It suits interpreters that open their source once, after
             they have started, and read it from front to end.
+        session: The kernel of its sessions; without one, sessions keep the files, and nothing else.
         hello: A program that writes `hello` and a newline to stdout. `xagent doctor` runs it; without one it runs an
             empty program, and can only tell that the language's programs start.
         api_version: The version of the plugin interface that it was written for.
@@ -113,6 +135,7 @@ class Language:
     needs: Needs = field(default_factory=Needs)
     packages: Packages = field(default_factory=Packages)
     standby: bool = False
+    session: Kernel | None = None
     hello: str = ""
     api_version: int = 1
 
@@ -137,7 +160,8 @@ class Language:
         Raises:
             InvalidRequestError: The source text cannot be written to a file.
         """
-        name = self.source_name or f"main{self.extensions[0]}"
+        wanted = f".{request.language}"
+        name = self.source_name or f"main{wanted if wanted in self.extensions else self.extensions[0]}"
         may_stand_by = self.standby and not self.build and not request.args and not request.env
 
         def fill(text: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+import posixpath
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from xagent_core.abc.backend import Sandbox
@@ -12,12 +13,13 @@ from xagent_core.errors import SandboxLostError
 from xagent_core.guest.archive import ArchiveReader
 from xagent_core.guest.patterns import matches
 from xagent_core.guest.scanner import Mark, Scanner
-from xagent_core.guest.wire import collect_message, new_boundary
+from xagent_core.guest.wire import collect_message, list_message, new_boundary
 from xagent_core.types import MIB, OutputFile
 
-__all__ = ["collect"]
+__all__ = ["collect", "listing"]
 
 _SECONDS: Final = 10.0
+_LONGEST_LISTING: Final = 4 * MIB
 # What find matches is more than what is asked for, and a tiny file is 1 KiB in an archive. A file with holes may be
 # of any size.
 _SLACK: Final = 4
@@ -39,14 +41,41 @@ async def collect(
         The files, and whether they are all that matched.
     """
     boundary = new_boundary()
-    scanner = Scanner(boundary)
     archive = ArchiveReader(lambda path: matches(path, patterns), limit)
-    begun = ended = found_all = False
+    message = collect_message(patterns, boundary=boundary, end_jobs=end_jobs)
     # A sandbox that is used again must stay in step.
     room = max(_SLACK * limit, _LEAST) if end_jobs else math.inf
+    found_all = await _between_marks(sandbox, message, boundary, archive.feed, room=room)
+    return archive.files, found_all and archive.complete
+
+
+async def listing(sandbox: Sandbox, folder: str) -> list[str] | None:
+    """The paths of the regular files below a folder of the workspace.
+
+    Args:
+        sandbox: No call runs in it.
+        folder: Relative to the workspace.
+
+    Returns:
+        The paths, sorted; None where there is no such folder, or they are too many.
+    """
+    boundary, paths = new_boundary(), bytearray()
+    message = list_message(folder, boundary=boundary)
+    if not await _between_marks(sandbox, message, boundary, paths.extend, room=_LONGEST_LISTING):
+        return None
+    names = bytes(paths).decode("utf-8", "surrogateescape").split("\0")[:-1]
+    return sorted(posixpath.normpath(name) for name in names)
+
+
+async def _between_marks(
+    sandbox: Sandbox, message: bytes, boundary: str, sink: Callable[[bytes], None], *, room: float
+) -> bool:
+    """Gives what comes on stdout between two marks to `sink`; whether it came whole, and the guest had no error."""
+    scanner = Scanner(boundary)
+    begun = ended = found_all = False
     try:
         async with asyncio.timeout(_SECONDS):
-            await sandbox.send(collect_message(patterns, boundary=boundary, end_jobs=end_jobs))
+            await sandbox.send(message)
             while not ended and room > 0 and (piece := await sandbox.receive()) is not None:
                 for part in scanner.feed(piece[1]) if piece[0] == "stdout" else ():
                     if isinstance(part, Mark):
@@ -54,7 +83,7 @@ async def collect(
                         begun, ended, found_all = True, begun, part.code == 0
                     elif begun:
                         room -= len(part)
-                        archive.feed(part)
+                        sink(part)
     except (TimeoutError, SandboxLostError):
-        ended = False
-    return archive.files, ended and found_all and archive.complete
+        return False
+    return ended and found_all

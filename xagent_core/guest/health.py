@@ -1,4 +1,4 @@
-"""Asks a sandbox that stands by whether it still lives."""
+"""Asks a guest something that has a mark for an answer: whether it lives, whether a file was written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,33 @@ from xagent_core.guest.scanner import Mark, Scanner
 from xagent_core.guest.wire import new_boundary, ping_message
 from xagent_core.types import StreamName
 
-__all__ = ["is_alive"]
+__all__ = ["answer", "is_alive"]
+
+
+async def answer(sandbox: Sandbox, message: bytes, *, boundary: str, within: float) -> Mark | None:
+    """Sends a message that runs nothing, and waits for its mark on both streams.
+
+    Args:
+        sandbox: No call runs in it.
+        message: Its answer's marks begin with the boundary.
+        boundary: From `new_boundary`.
+        within: Seconds that it may take.
+
+    Returns:
+        The mark; None where it did not come in time, or the sandbox is gone.
+    """
+    marks: dict[StreamName, Mark] = {}
+    scanners = {"stdout": Scanner(boundary), "stderr": Scanner(boundary)}
+    try:
+        async with asyncio.timeout(within):
+            await sandbox.send(message)
+            while len(marks) < 2 and (piece := await sandbox.receive()) is not None:
+                for part in scanners[piece[0]].feed(piece[1]):
+                    if isinstance(part, Mark):
+                        marks[piece[0]] = part
+    except (TimeoutError, SandboxLostError):
+        return None
+    return marks["stdout"] if len(marks) == 2 else None
 
 
 async def is_alive(sandbox: Sandbox, *, within: float) -> bool:
@@ -24,14 +50,4 @@ async def is_alive(sandbox: Sandbox, *, within: float) -> bool:
         True when it answered in time.
     """
     boundary = new_boundary()
-    marked: set[StreamName] = set()
-    scanners = {"stdout": Scanner(boundary), "stderr": Scanner(boundary)}
-    try:
-        async with asyncio.timeout(within):
-            await sandbox.send(ping_message(boundary))
-            while len(marked) < 2 and (piece := await sandbox.receive()) is not None:
-                if any(isinstance(part, Mark) for part in scanners[piece[0]].feed(piece[1])):
-                    marked.add(piece[0])
-    except (TimeoutError, SandboxLostError):
-        return False
-    return len(marked) == 2
+    return await answer(sandbox, ping_message(boundary), boundary=boundary, within=within) is not None

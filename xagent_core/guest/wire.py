@@ -12,7 +12,17 @@ from xagent_core.guest.patterns import find_pattern
 from xagent_core.guest.script import STATE
 from xagent_core.types import ExecutionRequest
 
-__all__ = ["collect_message", "job_message", "new_boundary", "ping_message"]
+__all__ = [
+    "collect_message",
+    "encode_line",
+    "files_message",
+    "job_message",
+    "list_message",
+    "new_boundary",
+    "ping_message",
+    "quote",
+    "write_lines",
+]
 
 # Up to this size the shell writes a file itself; above it, starting dd costs less than reading the escaped
 # text byte by byte, as shells must.
@@ -34,7 +44,7 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "'\\''").replace("\n", "'\"$n\"'") + "'"
 
 
-def _encoded(line: str) -> bytes:
+def encode_line(line: str) -> bytes:
     """A line as bytes; what was not UTF-8 where it came from (an argument, a file's name) is what it was there."""
     return line.encode("utf-8", "surrogateescape")
 
@@ -48,27 +58,28 @@ def _escaped(content: bytes) -> str:
     return "'" + "".join([_ESCAPED[byte] for byte in content]) + "'"
 
 
-def _write(target: str, content: bytes) -> bytes:
+def write_lines(target: str, content: bytes) -> bytes:
     """Lines that write a file, followed by its raw bytes where it is large.
 
     When the scratch space is full, what is left of the raw bytes is read all the same: the next line follows them.
     """
     if len(content) <= _INLINE:
-        return _encoded(f"printf %b {_escaped(content)} >{target} || full=1\n")
+        return encode_line(f"printf %b {_escaped(content)} >{target} || full=1\n")
     blocks, rest = divmod(len(content), _BLOCK)
     reads = f"dd bs={_BLOCK} count={blocks} iflag=fullblock; " if blocks else ""
     reads += f"dd bs={rest} count=1 iflag=fullblock; " if rest else ""
     sink = f"{{ cat >{target} || {{ cat >/dev/null; false; }}; }}"
-    return _encoded(f"{{ {reads}}} | {sink} || full=1\n") + content
+    return encode_line(f"{{ {reads}}} | {sink} || full=1\n") + content
 
 
-def job_message(program: Program, request: ExecutionRequest, *, boundary: str) -> bytes:
+def job_message(program: Program, request: ExecutionRequest, *, boundary: str, more: bool = False) -> bytes:
     """A whole job: its files, its input, its build step and its run.
 
     Args:
         program: What to run; the sandbox was started with its standby interpreter, if it has one.
         request: Its input and files.
         boundary: From `new_boundary`.
+        more: Whether another job may follow in the same sandbox.
 
     Returns:
         The bytes to send. The guest answers with a mark of phase `full` when the files do not fit the scratch space.
@@ -78,16 +89,16 @@ def job_message(program: Program, request: ExecutionRequest, *, boundary: str) -
     parts = [b"full=\n"]
     folders = {posixpath.dirname(path) for path in (program.source_name, *(file.path for file in request.files))} - {""}
     if folders:
-        parts.append(_encoded(f"mkdir -p -- {_words(sorted(folders))}\n"))
-    parts.extend(_write(quote(file.path), file.content) for file in request.files)
+        parts.append(encode_line(f"mkdir -p -- {_words(sorted(folders))}\n"))
+    parts.extend(write_lines(quote(file.path), file.content) for file in request.files)
     if request.stdin:
-        parts.append(_write(f"{STATE}/stdin", request.stdin))
+        parts.append(write_lines(f"{STATE}/stdin", request.stdin))
     mark = quote(boundary)
     if program.standby:
-        parts.append(_write(f"{STATE}/source", program.source))
+        parts.append(write_lines(f"{STATE}/source", program.source))
         job = f"echo {mark} >{STATE}/boundary; {_hand_over(program)}"
     else:
-        parts.append(_write(quote(program.source_name), program.source))
+        parts.append(write_lines(quote(program.source_name), program.source))
         # By `env`, since the names may be those of the guest's own variables, or read-only in its shell.
         prefix = f"env {' '.join(f'{name}={quote(value)}' for name, value in program.env.items())} "
         run = f"run {prefix if program.env else ''}"
@@ -95,9 +106,9 @@ def job_message(program: Program, request: ExecutionRequest, *, boundary: str) -
         if program.build:
             job = f"{run}{_words(program.build)}; c=$?; finish {mark} build $c; [ $c = 0 ] && {{ {job}; }}"
         # Where the job has killed the reader, the guest has nothing more to do.
-        job = f"{{ {job}; }} | serve <&3; exit"
+        job = f"{{ {job}; }} | serve <&3{'' if more else '; exit'}"
     begin = f"echo {mark} start 0 - - - >&4"
-    parts.append(_encoded(f"if [ $full ]; then finish {mark} full 1; else {begin}; {job}; fi\n"))
+    parts.append(encode_line(f"if [ $full ]; then finish {mark} full 1; else {begin}; {job}; fi\n"))
     return b"".join(parts)
 
 
@@ -119,7 +130,7 @@ def _hand_over(program: Program) -> str:
 
 def ping_message(boundary: str) -> bytes:
     """Asks for a mark of phase `ready`, with nothing run."""
-    return _encoded(f"finish {quote(boundary)} ready 0\n")
+    return encode_line(f"finish {quote(boundary)} ready 0\n")
 
 
 def collect_message(patterns: Sequence[str], *, boundary: str, end_jobs: bool) -> bytes:
@@ -132,4 +143,25 @@ def collect_message(patterns: Sequence[str], *, boundary: str, end_jobs: bool) -
     # A process that is being killed may still write, so they must all be gone before the first mark.
     first = "end_jobs && while kill -0 -1; do :; done; " if end_jobs else ""
     find = f"find . -type f \\( {tests} \\) -exec tar -cf - {{}} + </dev/null"
-    return _encoded(f"{first}finish {mark} files 0; {find}; finish {mark} files $?\n")
+    return encode_line(f"{first}finish {mark} files 0; {find}; finish {mark} files $?\n")
+
+
+def list_message(path: str, *, boundary: str) -> bytes:
+    """Asks for the paths of a folder's regular files, each ended by a NUL, between two marks of phase `files`."""
+    mark = quote(boundary)
+    return encode_line(
+        f"finish {mark} files 0; find {quote('./' + path)} -type f -print0 </dev/null; finish {mark} files $?\n"
+    )
+
+
+def files_message(path: str, content: bytes, *, boundary: str) -> bytes:
+    """Writes a file into the workspace; a mark of phase `files` answers, with code 1 where it could not be written."""
+    folder, _, _ = path.rpartition("/")
+    make = f"mkdir -p -- {quote(folder)} || full=1\n" if folder else ""
+    return b"".join(
+        (
+            encode_line(f"full=\n{make}"),
+            write_lines(quote(path), content),
+            encode_line(f"finish {quote(boundary)} files ${{full:-0}}\n"),
+        )
+    )

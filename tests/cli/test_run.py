@@ -36,6 +36,22 @@ def test_output_can_go_to_a_file(xagent, program):
     assert (xagent.home / "out").read_text() == "x" * 10_000
 
 
+def test_a_full_disk_is_an_error_of_ours(xagent, program):
+    with Path("/dev/full").open("wb") as full:
+        process = xagent.start("run", program(stdout="x"), stdout=full)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 125
+    assert errors == b"xagent: output: it cannot be written: No space left on device\n"
+
+
+def test_streams_that_are_closed_swallow_their_output(xagent, program):
+    shell = f"exec {' '.join(xagent.argv)} run {program(stdout='lost', stderr='seen')} <&- >&-"
+    done = subprocess.run(
+        ["sh", "-c", shell], env=xagent.env, cwd=xagent.home, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"seen")
+
+
 @pytest.mark.parametrize(
     ("what", "status", "note"),
     [

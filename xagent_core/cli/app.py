@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 import traceback
@@ -31,6 +32,9 @@ BUILT_IN: Final = {
     "clean": "Remove the sandboxes that dead processes left behind.",
 }
 """Commands and their summaries. Each is a module of this package, whose `make_app` is the command's factory."""
+
+
+_OUTPUT: Final = "output"
 
 
 class LazyCommand(TyperCommand):
@@ -120,18 +124,24 @@ class Commands(TyperGroup):
     def main(self, args: Any = None, *rest: Any, **extra: Any) -> Any:
         """Runs a command; an error of xagent goes to stderr, or with `--json` to stdout, and sets the status."""
         words = sys.argv[1:] if args is None else list(args)
-        as_json = "--json" in _before_double_dash(words)
         try:
             return super().main(words, *rest, **extra)
-        except XAgentError as error:
-            report_error(error, as_json=as_json)
-            raise SystemExit(exit_status(error)) from error
         # Python would exit with 1, and `xagent run` promises that this is the program's own status.
         except Exception as error:
-            traceback.print_exc()
-            bug = XAgentError("bug", f"{type(error).__name__}: {error}", "Please report it.")
-            report_error(bug, as_json=as_json)
-            raise SystemExit(exit_status(bug)) from error
+            reported = _reported(error)
+            as_json = "--json" in _before_double_dash(words) and reported.component != _OUTPUT
+            report_error(reported, as_json=as_json)
+            raise SystemExit(exit_status(reported)) from error
+
+
+def _reported(error: Exception) -> XAgentError:
+    """What a user is told of an error; a bug is shown with its traceback."""
+    if isinstance(error, XAgentError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        return XAgentError(_OUTPUT, f"it cannot be written: {error.strerror}")
+    traceback.print_exception(error)
+    return XAgentError("bug", f"{type(error).__name__}: {error}", "Please report it.")
 
 
 def name_clashes(plugins: Plugins) -> list[str]:

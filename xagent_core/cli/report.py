@@ -42,8 +42,7 @@ def note(text: str) -> None:
 
 def print_json(document: object) -> None:
     """Prints a JSON document on stdout. It is ASCII, so that names which are not UTF-8 survive as escapes."""
-    json.dump(document, sys.stdout, indent=2)
-    sys.stdout.write("\n")
+    typer.echo(json.dumps(document, indent=2))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -56,5 +55,5 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
         table.add_row(*map(Text, row))
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    console.print(table)
+    seen = sys.stdout is not None and sys.stdout.isatty()
+    Console(width=None if seen else _PIPE_WIDTH).print(table)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from xagent_core.abc.backend import Backend, Sandbox, SandboxSpec
 from xagent_core.config import PoolConfig
@@ -20,6 +20,8 @@ __all__ = ["Pool", "PoolStats"]
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 # A sandbox that was idle for less is handed out without asking it: the question costs a round trip.
 _TRUSTED_SECONDS: Final = 5.0
 _PING_SECONDS: Final = 1.0
@@ -27,25 +29,39 @@ _PING_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PoolStats:
-    """A moment of the pool: counts of sandboxes, and of those handed out so far."""
+    """A moment of the pool: counts of sandboxes, and of those handed out so far.
+
+    Attributes:
+        ready: They stand by.
+        starting: Of them, and of those that callers wait for.
+        running: Handed out.
+        ending: Being destroyed.
+        waiting: Callers that have neither a sandbox nor a place to start one in.
+        handed_out_ready: They had stood by.
+        handed_out_cold: They were started for their caller.
+        discarded: Destroyed, or being destroyed.
+    """
 
     ready: int
     starting: int
     running: int
+    ending: int
     waiting: int
     handed_out_ready: int
     handed_out_cold: int
     discarded: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Shelf:
     """The sandboxes of one spec."""
 
     spec: SandboxSpec
     ready: deque[tuple[Sandbox, float]] = field(default_factory=deque)
     used: float = field(default_factory=time.monotonic)
-    filling: int = 0
+    fills: set[asyncio.Task[None]] = field(default_factory=set)
+    starting: int = 0  # Fills that have a place.
+    broken: bool = False  # Not started ahead any more, for it failed: whoever asks next is told why.
 
 
 # What a caller is granted: a ready sandbox and since when it has been idle, or None for a place to start one in.
@@ -54,6 +70,10 @@ _Grant = tuple[Sandbox, float] | None
 
 class Pool:
     """The sandboxes of one backend.
+
+    There are `config.most` places. Each is free, or belongs to one sandbox that starts, is ready, runs or ends, or to
+    one caller who is about to start one. Work that holds a place goes on when its caller is cancelled: only so is
+    it known what there is to destroy.
 
     Args:
         backend: Starts them.
@@ -64,19 +84,21 @@ class Pool:
         self._backend = backend
         self._config = config
         self._shelves: dict[SandboxSpec, _Shelf] = {}
-        self._waiters: deque[tuple[_Shelf, asyncio.Future[_Grant]]] = deque()
+        self._waiters: dict[asyncio.Future[_Grant], _Shelf] = {}
+        self._running: set[Sandbox] = set()
         self._places = config.most
-        self._filling = asyncio.Semaphore(max(1, config.refills))
+        self._starts = asyncio.Semaphore(max(1, config.refills))
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._running = self._warm = self._cold = self._discarded = 0
+        self._cold_starts = self._ending = self._warm = self._cold = self._discarded = 0
         self._closed = False
 
     def stats(self) -> PoolStats:
         """How many there are of what."""
         return PoolStats(
             ready=sum(len(shelf.ready) for shelf in self._shelves.values()),
-            starting=sum(shelf.filling for shelf in self._shelves.values()),
-            running=self._running,
+            starting=self._cold_starts + sum(shelf.starting for shelf in self._shelves.values()),
+            running=len(self._running),
+            ending=self._ending,
             waiting=len(self._waiters),
             handed_out_ready=self._warm,
             handed_out_cold=self._cold,
@@ -92,100 +114,117 @@ class Pool:
         Raises:
             PoolTimeoutError: All places were taken for too long.
             BackendError: The backend could not start one.
+            XAgentError: The pool was closed.
         """
-        shelf = self._shelf(spec)
-        shelf.used = time.monotonic()
-        sandbox = await self._acquire(shelf)
-        self._running += 1
+        sandbox = await self._acquire(self._asked(spec))
         try:
             yield sandbox
         finally:
-            self._running -= 1
-            self._discard(sandbox)
-            self._refill(shelf)
+            self._release(sandbox)
+            self._refill()
 
     async def warm(self, spec: SandboxSpec) -> None:
-        """Starts the configured number of sandboxes ahead and waits until they are ready.
+        """Starts the configured number of sandboxes ahead, as far as there is room, and waits until they are ready.
 
         Raises:
             BackendError: The backend could not start one.
         """
-        shelf = self._shelf(spec)
-        shelf.used = time.monotonic()
-        fills = [self._spawn(self._fill(shelf)) for _ in range(self._missing(shelf))]
-        await asyncio.gather(*fills)
+        shelf = self._asked(spec)
+        self._start_ahead(shelf)
+        if fills := set(shelf.fills):
+            await asyncio.wait(fills)
+        for fill in fills:
+            fill.result()
 
     def retire_idle(self) -> None:
         """Destroys the ready sandboxes of kinds that nobody has asked for lately."""
         now = time.monotonic()
         for spec, shelf in list(self._shelves.items()):
             if now - shelf.used > self._config.idle_seconds:
-                while shelf.ready:
-                    self._discard(shelf.ready.popleft()[0])
-                if not shelf.filling:
+                self._clear(shelf)
+                if not shelf.fills:
                     del self._shelves[spec]
 
     async def aclose(self) -> None:
-        """Destroys every sandbox, those that are just being started included, and waits for it."""
+        """Destroys every sandbox, those that run or are just being started included, and waits for it."""
         self._closed = True
+        for turn in self._waiters:
+            if not turn.done():
+                turn.set_exception(self._closed_error())
+        self._waiters.clear()
         for shelf in self._shelves.values():
-            while shelf.ready:
-                self._discard(shelf.ready.popleft()[0])
+            self._clear(shelf)
+        for sandbox in list(self._running):
+            self._release(sandbox)
         while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.wait(self._tasks)
 
-    def _shelf(self, spec: SandboxSpec) -> _Shelf:
-        return self._shelves.setdefault(spec, _Shelf(spec))
+    def _asked(self, spec: SandboxSpec) -> _Shelf:
+        if self._closed:
+            raise self._closed_error()
+        shelf = self._shelves.setdefault(spec, _Shelf(spec))
+        shelf.used, shelf.broken = time.monotonic(), False
+        return shelf
+
+    def _closed_error(self) -> XAgentError:
+        return XAgentError(self._backend.name, "its engine was closed", "Keep it open until its programs have ended.")
+
+    # --- what callers get, and when
 
     async def _acquire(self, shelf: _Shelf) -> Sandbox:
-        while True:
-            granted = await self._granted(shelf)
-            if granted is None:
-                self._cold += 1
-                return await self._start_now(shelf.spec)
-            sandbox, since = granted
+        grant = await self._turn(shelf)
+        if grant is not None:
+            sandbox, since = grant
             if time.monotonic() - since < _TRUSTED_SECONDS or await self._answers(sandbox):
                 self._warm += 1
-                return sandbox
+                return self._open(sandbox)
+        if self._closed:
+            self._free_place()
+            raise self._closed_error()
+        self._cold += 1
+        return self._open(await self._completed(self._start_cold(shelf.spec), self._abandon_start))
 
-    async def _granted(self, shelf: _Shelf) -> _Grant:
-        """Waits for its turn, and then for a ready sandbox or a place."""
+    def _open(self, sandbox: Sandbox) -> Sandbox:
+        if self._closed:
+            raise self._closed_error()
+        return sandbox
+
+    async def _turn(self, shelf: _Shelf) -> _Grant:
+        """Waits for a ready sandbox, or a place."""
         turn: asyncio.Future[_Grant] = asyncio.get_running_loop().create_future()
-        self._waiters.append((shelf, turn))
+        self._waiters[turn] = shelf
         self._dispatch()
         try:
             async with asyncio.timeout(self._config.wait_seconds):
                 return await turn
-        except TimeoutError as error:
-            raise PoolTimeoutError(
-                self._backend.name,
-                f"no sandbox became free within {self._config.wait_seconds:g} s ({self._config.most} in use)",
-                "Run less at once, or raise pool.most.",
-            ) from error
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._give_back(turn.result())
-            else:
-                self._waiters.remove((shelf, turn))
+        except BaseException as error:
+            self._waiters.pop(turn, None)
+            # What was granted in the same moment must not be lost.
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._give_back(shelf, turn.result())
+            self._dispatch()
+            if isinstance(error, TimeoutError):
+                raise PoolTimeoutError(
+                    self._backend.name,
+                    f"no sandbox became free within {self._config.wait_seconds:g} s ({self._config.most} in use)",
+                    "Run less at once, or raise pool.most.",
+                ) from error
             raise
-
-    def _give_back(self, grant: _Grant) -> None:
-        if grant is None:
-            self._free_place()
-        else:
-            self._discard(grant[0])
 
     def _dispatch(self) -> None:
         """Serves those who wait, the first come first."""
-        while self._waiters:
-            shelf, turn = self._waiters[0]
-            if turn.done():
-                self._waiters.popleft()
+        promised: Counter[_Shelf] = Counter()
+        for turn, shelf in list(self._waiters.items()):
+            if turn.done():  # Cancelled, and not woken yet.
+                del self._waiters[turn]
             elif shelf.ready:
-                self._waiters.popleft()
+                del self._waiters[turn]
+                self._running.add(shelf.ready[0][0])
                 turn.set_result(shelf.ready.popleft())
+            elif promised[shelf] < shelf.starting:
+                promised[shelf] += 1  # One that is on its way comes sooner than another that is started now.
             elif self._places > 0:
-                self._waiters.popleft()
+                del self._waiters[turn]
                 self._places -= 1
                 turn.set_result(None)
             else:
@@ -193,95 +232,140 @@ class Pool:
                 return
 
     def _evict(self) -> None:
-        """Gives up the ready sandbox of the kind that was not used for longest; its place is free when it is gone."""
-        shelves = [shelf for shelf in self._shelves.values() if shelf.ready]
-        if shelves:
+        """Gives up ready sandboxes of the kinds that were not used for longest, as many as are waited for."""
+        while self._ending < len(self._waiters):
+            shelves = [shelf for shelf in self._shelves.values() if shelf.ready]
+            if not shelves:
+                return
             self._discard(min(shelves, key=lambda shelf: shelf.used).ready.popleft()[0])
+
+    async def _answers(self, sandbox: Sandbox) -> bool:
+        """Whether a sandbox that was granted is still alive; one that is not leaves its place to the caller."""
+        try:
+            if await is_alive(sandbox, within=_PING_SECONDS):
+                return True
+        except BaseException:
+            self._release(sandbox)
+            raise
+        if sandbox in self._running:
+            logger.info("sandbox %s did not live until it was needed", sandbox.id)
+            self._running.remove(sandbox)
+            await self._completed(self._destroy(sandbox), lambda _: self._free_place())
+        return self._closed
+
+    async def _start_cold(self, spec: SandboxSpec) -> Sandbox:
+        """Starts a sandbox in a place that the caller has."""
+        self._cold_starts += 1
+        try:
+            sandbox = await self._backend.start(spec)
+        except BaseException:
+            self._cold_starts -= 1
+            self._free_place()
+            raise
+        self._cold_starts -= 1
+        self._running.add(sandbox)
+        if self._closed:
+            self._release(sandbox)
+        return sandbox
+
+    def _abandon_start(self, start: asyncio.Task[Sandbox]) -> None:
+        if not start.cancelled() and start.exception() is None:
+            self._release(start.result())
+
+    def _give_back(self, shelf: _Shelf, grant: _Grant) -> None:
+        if grant is None:
+            self._free_place()
+        elif grant[0] in self._running:
+            self._running.remove(grant[0])
+            shelf.ready.appendleft(grant)
+
+    # --- what stands by
+
+    def _refill(self) -> None:
+        """Starts what is missing, the kind used last first; while callers wait for places, those come first."""
+        if not self._closed and not self._waiters:
+            for shelf in sorted(self._shelves.values(), key=lambda shelf: -shelf.used):
+                if not shelf.broken and time.monotonic() - shelf.used <= self._config.idle_seconds:
+                    self._start_ahead(shelf)
+
+    def _start_ahead(self, shelf: _Shelf) -> None:
+        for _ in range(self._config.ready - len(shelf.ready) - len(shelf.fills)):
+            fill = self._spawn(self._fill(shelf))
+            shelf.fills.add(fill)
+            fill.add_done_callback(lambda fill: self._filled(shelf, fill))
+
+    def _filled(self, shelf: _Shelf, fill: asyncio.Task[None]) -> None:
+        shelf.fills.discard(fill)
+        if not fill.cancelled() and (error := fill.exception()) is not None:
+            logger.warning("a sandbox could not be started ahead: %s", error)
+
+    async def _fill(self, shelf: _Shelf) -> None:
+        async with self._starts:
+            if self._closed or self._places <= 0:
+                return
+            self._places -= 1
+            shelf.starting += 1
+            try:
+                sandbox = await self._backend.start(shelf.spec)
+            except BaseException:
+                shelf.starting -= 1
+                shelf.broken = True
+                self._free_place()
+                raise
+            shelf.starting -= 1
+            self._shelve(shelf, sandbox)
+
+    def _shelve(self, shelf: _Shelf, sandbox: Sandbox) -> None:
+        if self._closed:
+            self._discard(sandbox)
+        else:
+            shelf.ready.append((sandbox, time.monotonic()))
+            self._dispatch()
+
+    # --- how they end
+
+    def _clear(self, shelf: _Shelf) -> None:
+        while shelf.ready:
+            self._discard(shelf.ready.popleft()[0])
+
+    def _release(self, sandbox: Sandbox) -> None:
+        """Takes a sandbox from its caller, unless that was done before: a closing pool does not wait for callers."""
+        if sandbox in self._running:
+            self._running.remove(sandbox)
+            self._discard(sandbox)
+
+    def _discard(self, sandbox: Sandbox) -> None:
+        """Destroys a sandbox in the background; its place is free when it is gone."""
+        self._ending += 1
+        self._spawn(self._destroy(sandbox)).add_done_callback(self._ended)
+
+    def _ended(self, _destroyed: asyncio.Task[None]) -> None:
+        self._ending -= 1
+        self._free_place()
+        self._refill()
+
+    async def _destroy(self, sandbox: Sandbox) -> None:
+        self._discarded += 1
+        try:
+            await sandbox.kill()
+        except XAgentError as error:
+            logger.warning("sandbox %s could not be removed, the reaper will: %s", sandbox.id, error)
 
     def _free_place(self) -> None:
         self._places += 1
         self._dispatch()
 
-    async def _answers(self, sandbox: Sandbox) -> bool:
-        """Whether a sandbox is still alive; one that is not is discarded."""
-        alive = False
-        try:
-            alive = await is_alive(sandbox, within=_PING_SECONDS)
-        finally:
-            if not alive:
-                logger.info("sandbox %s did not live until it was needed", sandbox.id)
-                self._discard(sandbox)
-        return alive
-
-    async def _start_now(self, spec: SandboxSpec) -> Sandbox:
-        # The start goes on when the caller is cancelled: only so is it known what there is to destroy.
-        start = self._spawn(self._start(spec))
-        try:
-            return await asyncio.shield(start)
-        except asyncio.CancelledError:
-            start.add_done_callback(self._discard_started)
-            raise
-
-    async def _start(self, spec: SandboxSpec) -> Sandbox:
-        """Starts a sandbox in a place that the caller has taken."""
-        try:
-            return await self._backend.start(spec)
-        except BaseException:
-            self._free_place()
-            raise
-
-    def _discard_started(self, start: asyncio.Task[Sandbox]) -> None:
-        if not start.cancelled() and start.exception() is None:
-            self._discard(start.result())
-
-    def _missing(self, shelf: _Shelf) -> int:
-        return self._config.ready - len(shelf.ready) - shelf.filling
-
-    def _refill(self, shelf: _Shelf) -> None:
-        """Starts what is missing in the background; while callers wait for places, those come first."""
-        if self._closed or self._waiters:
-            return
-        self._shelves.setdefault(shelf.spec, shelf)
-        for _ in range(self._missing(shelf)):
-            self._spawn(self._fill(shelf)).add_done_callback(_log_failure)
-
-    async def _fill(self, shelf: _Shelf) -> None:
-        shelf.filling += 1
-        try:
-            async with self._filling:
-                if self._closed or self._places <= 0:
-                    return
-                self._places -= 1
-                self._shelve(shelf, await self._start(shelf.spec))
-        finally:
-            shelf.filling -= 1
-
-    def _shelve(self, shelf: _Shelf, sandbox: Sandbox) -> None:
-        if self._closed:
-            self._discard(sandbox)
-            return
-        shelf.ready.append((sandbox, time.monotonic()))
-        self._dispatch()
-
-    def _discard(self, sandbox: Sandbox) -> None:
-        self._discarded += 1
-        self._spawn(self._kill(sandbox))
-
-    async def _kill(self, sandbox: Sandbox) -> None:
-        try:
-            await sandbox.kill()
-        except XAgentError as error:
-            logger.warning("sandbox %s could not be removed, the reaper will: %s", sandbox.id, error)
-        finally:
-            self._free_place()
-
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-
-def _log_failure(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.warning("a sandbox could not be started ahead: %s", error)
+    async def _completed(self, work: Coroutine[Any, Any, T], abandoned: Callable[[asyncio.Task[T]], object]) -> T:
+        """Waits for work that a cancelled caller leaves to `abandoned` once it is done."""
+        task = self._spawn(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(abandoned)
+            raise

@@ -1,0 +1,51 @@
+// Runs the cells of a session one after another in one state, with Node's own REPL as the evaluator: it keeps
+// `let` and `const`, and knows top-level await. It runs inside the sandbox, alone.
+'use strict';
+const fs = require('fs');
+const path = require('path');
+const repl = require('repl');
+const util = require('util');
+const { PassThrough } = require('stream');
+
+const LONGEST_VALUE = 32 * 1024; // characters; the end mark, which holds it, may be 64 KiB
+const pipe = process.argv[1];
+const stdout = process.stdout.write.bind(process.stdout);
+const stderr = process.stderr.write.bind(process.stderr);
+const evaluator = repl.start({
+  prompt: '', input: new PassThrough(), output: new PassThrough(), terminal: false, useGlobal: true,
+  breakEvalOnSigint: true,
+});
+// Between cells there is nothing to interrupt; within one, the evaluator has a listener of its own.
+process.on('SIGINT', () => {});
+process.on('uncaughtException', (error) => stderr(text(error) + '\n'));
+process.on('unhandledRejection', (error) => stderr(text(error) + '\n'));
+
+function text(error) {
+  return (error instanceof Error && error.stack) || util.inspect(error);
+}
+
+function run(source, number) {
+  return new Promise((resolve) => {
+    evaluator.eval(source + '\n', evaluator.context, `cell-${number}`, (error, value) => {
+      if (error) {
+        stderr(text(error instanceof repl.Recoverable ? error.err : error) + '\n');
+        resolve([error.code === 'ERR_SCRIPT_EXECUTION_INTERRUPTED' ? 130 : 1, {}]);
+      } else {
+        resolve([0, value === undefined ? {} : { value: util.inspect(value).slice(0, LONGEST_VALUE) }]);
+      }
+    });
+  });
+}
+
+async function serve() {
+  fs.writeFileSync(path.join(path.dirname(pipe), 'pid'), `${process.pid}\n`);
+  for (;;) {
+    const [boundary, number, source] = (await fs.promises.readFile(pipe, 'utf8')).trim().split(' ');
+    const [code, note] = await run(fs.readFileSync(source, 'utf8'), number);
+    const mark = `${boundary} run ${code} - - - ${Buffer.from(JSON.stringify(note)).toString('base64')}\n`;
+    stdout(mark);
+    stderr(mark);
+  }
+}
+
+serve();

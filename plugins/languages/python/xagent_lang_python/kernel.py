@@ -1,0 +1,131 @@
+"""Runs the cells of a session one after another in one namespace. It runs inside the sandbox, alone: no imports of ours."""
+
+import ast
+import asyncio
+import base64
+import contextlib
+import inspect
+import json
+import linecache
+import os
+import signal
+import sys
+import traceback
+import types
+
+LONGEST_VALUE = 32 * 1024  # characters; the end mark, which holds it, may be 64 KiB
+
+
+class Kernel:
+    """The state of a session.
+
+    Args:
+        pipe: Path of the named pipe that requests come through.
+    """
+
+    def __init__(self, pipe):
+        self.pipe = pipe
+        # A cell may close or replace the streams; the marks must come all the same.
+        self.marks = (os.dup(1), os.dup(2))
+        self.running = False
+        self.loop = None
+        main = types.ModuleType("__main__")
+        sys.modules["__main__"] = main
+        self.names = main.__dict__
+        sys.argv = [""]
+        sys.path[0] = ""
+        signal.signal(signal.SIGINT, self.interrupted)
+
+    def interrupted(self, _signal, _frame):
+        """Ends the cell that runs; between cells there is nothing to end."""
+        if self.running:
+            raise KeyboardInterrupt
+
+    def serve(self):
+        """Runs what comes through the pipe, for as long as the sandbox lives."""
+        with open(os.path.join(os.path.dirname(self.pipe), "pid"), "w") as file:
+            print(os.getpid(), file=file)
+        while True:
+            with open(self.pipe) as requests:
+                boundary, number, path = requests.read().split()
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                code, note = self.run(file.read(), int(number))
+            encoded = base64.b64encode(json.dumps(note).encode()).decode()
+            for descriptor in self.marks:
+                os.write(descriptor, f"{boundary} run {code} - - - {encoded}\n".encode())
+
+    def run(self, source, number):
+        """Runs one cell; gives its exit code and what there is to say of it."""
+        name = f"<cell {number}>"
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        note, code = {}, 0
+        try:
+            self.running = True
+            value = self.evaluate(source, name)
+            if value is not None:
+                self.names["_"] = value
+                note["value"] = repr(value)[:LONGEST_VALUE]
+            note["figures"] = self.save_figures(number)
+        except SystemExit as stop:
+            code = self.exit_code(stop)
+        except KeyboardInterrupt:
+            print("KeyboardInterrupt", file=sys.stderr)
+            code = 130
+        except BaseException as error:
+            self.show(error, name)
+            code = 1
+        finally:
+            self.running = False
+            for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+                with contextlib.suppress(Exception):
+                    stream.flush()
+        return code, note
+
+    def evaluate(self, source, name):
+        """Runs the statements, and gives the value of a last expression, as a notebook does."""
+        tree = ast.parse(source, name)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        self.step(compile(tree, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
+        if last is None:
+            return None
+        return self.step(compile(ast.Expression(last.value), name, "eval", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
+
+    def step(self, code):
+        """Runs compiled code, in an event loop of the session where it awaits something."""
+        value = eval(code, self.names)
+        if not (code.co_flags & inspect.CO_COROUTINE):
+            return value
+        if self.loop is None:
+            self.loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self.loop)
+        return self.loop.run_until_complete(value)
+
+    def save_figures(self, number):
+        """Saves and closes the figures that matplotlib has open; gives their paths."""
+        if "matplotlib.pyplot" not in sys.modules:
+            return []
+        pyplot = sys.modules["matplotlib.pyplot"]
+        paths = []
+        for index, figure in enumerate(pyplot.get_fignums(), 1):
+            paths.append(f"figure-{number}-{index}.png")
+            pyplot.figure(figure).savefig(paths[-1])
+        pyplot.close("all")
+        return paths
+
+    def exit_code(self, stop):
+        """What the interpreter would have exited with."""
+        if stop.code is None or isinstance(stop.code, int):
+            return (stop.code or 0) & 0xFF
+        print(stop.code, file=sys.stderr)
+        return 1
+
+    def show(self, error, name):
+        """Prints a traceback that begins in the cell and not in here."""
+        frames = error.__traceback__
+        while frames is not None and frames.tb_frame.f_code.co_filename != name:
+            frames = frames.tb_next
+        traceback.print_exception(type(error), error, frames)
+
+
+if __name__ == "__main__":
+    Kernel(sys.argv[1]).serve()

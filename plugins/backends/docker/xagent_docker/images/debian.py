@@ -237,8 +237,11 @@ _ACCOUNTS: Final = {
 
 
 def _failure(log: str, source: AptSource, packages: Sequence[str]) -> BackendError:
-    errors = [line[3:] for line in log.splitlines() if line.startswith("E: ")]
-    cause = "; ".join(dict.fromkeys(errors)) or log.strip()[-500:] or "mmdebstrap gave no reason"
+    # Only the words of the programs that mmdebstrap runs; that they failed is known.
+    errors = [
+        line[3:] for line in log.splitlines() if re.match(r"E: (?!setup failed|mmdebstrap failed|apt-get )", line)
+    ]
+    cause = "; ".join(errors[:2]) or log.strip()[-500:] or "mmdebstrap gave no reason"
     if "No space left on device" in log:
         return disk_full("mmdebstrap's temporary folder")
     if missing := re.findall(r"Unable to locate package (\S+)|Package '?(\S+?)'? has no installation candidate", log):
@@ -248,7 +251,7 @@ def _failure(log: str, source: AptSource, packages: Sequence[str]) -> BackendErr
             f"{source.suite} has no package {names}",
             "Choose another release with --suite, or mend the language's list of Debian packages.",
         )
-    if re.search(r"newuidmap|newgidmap|/etc/subuid|/etc/subgid|unprivileged_userns|CLONE_NEWUSER|unshare", cause):
+    if re.search(r"unable to pick chroot mode|newuidmap|newgidmap|/etc/sub[ug]id|CLONE_NEWUSER|unshare", cause):
         return BackendError(
             COMPONENT,
             f"mmdebstrap cannot work as this user: {cause}",

@@ -106,7 +106,9 @@ class Parts:
             base = (await self._base())[0]
             async with self._turns:
                 with self._steps.step(f"Debian packages: {', '.join(packages)}"):
-                    root = await bootstrap(self._source, (*BASE_PACKAGES, *packages), self._folder / f"{secrets.token_hex(4)}.tar")
+                    root = await bootstrap(
+                        self._source, (*BASE_PACKAGES, *packages), self._folder / f"{secrets.token_hex(4)}.tar"
+                    )
                     path = root.archive.with_suffix(".layer")
                     layer = await asyncio.to_thread(difference, root, base, packages, path)
                     root.archive.unlink()

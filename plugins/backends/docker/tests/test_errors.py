@@ -198,7 +198,8 @@ class ThrowAwayDaemon:
         (self._folder / "exec/containerd/containerd.pid").unlink(missing_ok=True)
         log = (self._folder / "log").open("ab")
         with log:
-            command = ["dockerd", *options, "--bridge=none", "--iptables=false"]
+            # In a network namespace of its own: --bridge=none removes docker0, which another daemon may need.
+            command = ["unshare", "--net", "dockerd", *options, "--bridge=none", "--iptables=false"]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         for _ in range(300):
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -130,14 +130,15 @@ def test_help_imports_nothing_heavy(xagent, args):
 
 
 def test_help_costs_a_few_starts_of_the_bare_interpreter(xagent):
-    """A ratio, since machines differ: 200 ms are 15 starts where one takes 13."""
+    """A ratio, since machines differ: 200 ms are 15 starts where one takes 13. CPU time, since they are busy."""
+    env = xagent.env | {"XAGENT_DISABLED_PLUGINS": "xagent-fake"}
 
-    def seconds(argv):
-        times = []
-        for _ in range(7):
-            begin = time.perf_counter()
-            subprocess.run(argv, env=xagent.env, stdout=subprocess.DEVNULL, timeout=60, check=True)
-            times.append(time.perf_counter() - begin)
-        return min(times)
+    def seconds(*args):
+        begin = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *args], env=env, stdout=subprocess.DEVNULL, timeout=60, check=True)
+        end = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return end.ru_utime + end.ru_stime - begin.ru_utime - begin.ru_stime
 
-    assert seconds([*xagent.argv, "--help"]) < 15 * seconds([sys.executable, "-c", "pass"])
+    # In turn, so that a slow moment of the machine meets both.
+    both = [(seconds("-m", "xagent_core.cli", "--help"), seconds("-c", "pass")) for _ in range(9)]
+    assert min(shown for shown, _ in both) < 15 * min(bare for _, bare in both)

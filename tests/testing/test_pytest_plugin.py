@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-import xagent_core.engine
+import xagent_core.selection
 from xagent_core import Backend, BackendRegistration, Probe
 from xagent_core.plugins import Plugins
 
@@ -49,7 +49,7 @@ def two_engines(monkeypatch: pytest.MonkeyPatch):
         ]
     )
     plugins.add("stub", "stub", "1", lambda: module)
-    monkeypatch.setattr(xagent_core.engine, "load_plugins", lambda _disabled=(): plugins)
+    monkeypatch.setattr(xagent_core.selection, "load_plugins", lambda _disabled=(): plugins)
     monkeypatch.delenv("XAGENT_REQUIRE_ENGINES", raising=False)
     # Only the plugin that is tested: to import all the others again takes seconds.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")

@@ -67,13 +67,10 @@ async def pool_of(backend: FakeBackend, **config) -> AsyncIterator[Pool]:
 
 async def settled(pool: Pool) -> None:
     """Waits until nothing is started or destroyed any more."""
-    for _ in range(1000):
-        await asyncio.sleep(0)
-        stats = pool.stats()
-        if not (stats.starting or stats.ending or any(shelf.fills for shelf in pool._shelves.values())):
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError(f"the pool does not come to rest: {pool.stats()}")
+    async with asyncio.timeout(5):
+        while pool._tasks:
+            await asyncio.wait(pool._tasks)
+            await asyncio.sleep(0)
 
 
 async def use(pool: Pool, spec: SandboxSpec = SPEC, seconds: float = 0.0) -> str:

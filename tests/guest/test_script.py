@@ -72,7 +72,7 @@ async def test_killing_around_ends_the_job_at_once(host, mode, victim):
     assert (ran.outcome.status, ran.outcome.exit_code) == ("killed", 137)
     assert ran.stdout == b"before\n"
     assert ran.stderr == b""
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5  # far from the timeout
 
 
 async def test_a_program_may_end_by_any_signal(host, mode):
@@ -94,7 +94,7 @@ async def test_what_a_program_leaves_running_does_not_hold_up_its_end(host, mode
     started = time.monotonic()
     ran = await run_script(host, mode, "sleep 60 & setsid sleep 60 & (setsid sleep 60 &) ; echo done")
     assert (ran.stdout, ran.outcome.status) == (b"done\n", "success")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5  # far from the timeout
 
 
 async def test_a_program_that_ignores_signals_is_stopped_at_the_timeout(host, mode):

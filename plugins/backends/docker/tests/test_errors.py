@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import gc
 import io
 import os
 import shutil
@@ -235,11 +234,8 @@ async def daemon(folder: Path, image: str, client: APIClient) -> AsyncIterator[T
     yield daemon
     daemon.stop()
     other.close()
-    gc.collect()  # here, where the warning about sockets that the SDK leaves open is expected
 
 
-# The SDK leaves the sockets of refused connections to the garbage collector.
-@pytest.mark.filterwarnings("ignore:Exception ignored in.*socket:pytest.PytestUnraisableExceptionWarning")
 @needs_docker
 async def test_a_daemon_that_dies_in_the_middle(daemon: ThrowAwayDaemon, make_engine: Callable[..., Engine]) -> None:
     async with make_engine(DockerBackend(base_url=daemon.url)) as engine:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import traceback
 from collections.abc import Iterator
 
 from docker.errors import APIError, DockerException
@@ -21,6 +23,7 @@ _START = "Start it (`sudo systemctl start docker`, or `sudo service docker start
 def unavailable(error: BaseException, endpoint: Endpoint) -> BackendUnavailableError:
     """Why the daemon could not be reached at all."""
     where = f"{endpoint.url} (from {endpoint.source})"
+    _close_sockets(error)
     for cause in _causes(error):
         if isinstance(cause, PermissionError):
             return BackendPermissionError(
@@ -57,6 +60,15 @@ def api_error(error: BaseException, endpoint: Endpoint, doing: str) -> BackendEr
         words = str(error.explanation or error).strip()
         return SandboxStartError(COMPONENT, f"the daemon could not {doing}: {words}", _advice(words))
     return unavailable(error, endpoint)
+
+
+def _close_sockets(error: BaseException) -> None:
+    """Closes what the SDK's `connect` leaves open when it is refused: an error that is kept would keep them, too."""
+    for cause in _causes(error):
+        for frame, _ in traceback.walk_tb(cause.__traceback__):
+            sock = frame.f_locals.get("sock")
+            if isinstance(sock, socket.socket):
+                sock.close()
 
 
 def _advice(words: str) -> str:

@@ -26,7 +26,7 @@ from xagent_bubblewrap.seccomp import compile_filter
 from xagent_bubblewrap.toolchains import Toolchains, find_toolchains
 from xagent_core.abc.backend import Backend, Capabilities, Probe, Sandbox, SandboxSpec
 from xagent_core.abc.language import Packages
-from xagent_core.errors import BackendError, BackendUnavailableError, ConfigError, SandboxStartError
+from xagent_core.errors import BackendError, ConfigError, SandboxStartError
 from xagent_core.types import MIB
 
 __all__ = ["BubblewrapBackend"]
@@ -149,11 +149,7 @@ class BubblewrapBackend(Backend):
         await self._caches.aclose()
         for kind in self._kinds.values():
             kind.cancel()
-        machine, self._machine = self._machine, None
-        if machine is not None:
-            await machine.launcher.aclose()
-            if machine.tree is not None:
-                await asyncio.to_thread(machine.tree.remove)
+        await self._close()
 
     async def _start_kind(self, spec: SandboxSpec) -> Sandbox:
         machine = await self._opened()
@@ -248,9 +244,18 @@ class BubblewrapBackend(Backend):
 
     async def _opened(self) -> _Machine:
         async with self._opening:
-            if self._machine is None or not self._machine.launcher.alive:
+            if self._machine is not None and not self._machine.launcher.alive:
+                await self._close()
+            if self._machine is None:
                 self._machine = await self._open()
             return self._machine
+
+    async def _close(self) -> None:
+        machine, self._machine = self._machine, None
+        if machine is not None:
+            await machine.launcher.aclose()
+            if machine.tree is not None:
+                await asyncio.to_thread(machine.tree.remove)
 
     async def _open(self) -> _Machine:
         program = await asyncio.to_thread(bwrap.find_bwrap, self.name, self._bwrap)
@@ -286,7 +291,8 @@ async def _undo(start: asyncio.Task[Sandbox]) -> None:
 def _unavailable(error: BackendError) -> Probe:
     """Says which setting is in the way, where one is known."""
     obstacle = bwrap.userns_obstacle()
-    if obstacle is not None and not isinstance(error, BackendUnavailableError):
+    # What is not installed has its own advice.
+    if obstacle is not None and (isinstance(error, SandboxStartError) or not error.fix):
         return Probe(available=False, detail=f"{obstacle[0]} ({error.cause})", fix=obstacle[1], refused=True)
     return Probe(available=False, detail=error.cause, fix=error.fix)
 

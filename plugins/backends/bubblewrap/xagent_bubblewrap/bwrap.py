@@ -165,6 +165,8 @@ def arguments(
     words: list[Word] = [
         *("--unshare-all", "--unshare-user", "--disable-userns", "--uid", "1000", "--gid", "1000"),
         *("--hostname", "sandbox", "--die-with-parent", "--as-pid-1", "--new-session", "--clearenv"),
+        # Run in the first user namespace of an ordinary user, bwrap is root there and would keep all of them.
+        *("--cap-drop", "ALL"),
         *("--block-fd", str(READY_FD), "--seccomp", str(SECCOMP_FD)),
         *("--ro-bind", (root, ""), "/", "--proc", "/proc", "--dev", "/dev"),
         *("--bind", f"{SCRATCH}/shm", "/dev/shm", "--remount-ro", "/dev"),  # noqa: S108 - paths inside

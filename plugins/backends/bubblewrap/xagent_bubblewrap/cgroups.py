@@ -216,13 +216,14 @@ def _find_v2(owner: Owner, group: Path, *, top: Path, delegated: bool) -> Cgroup
 def _enabled(group: Path) -> tuple[str, ...]:
     """Has a group's controllers limit the groups below it; those that do."""
     control = group / "cgroup.subtree_control"
-    for controller in _V2:
-        with contextlib.suppress(OSError):
-            if controller not in control.read_text().split():
+    try:
+        offered = (group / "cgroup.controllers").read_text().split()
+        for controller in _V2:
+            if controller in offered and controller not in control.read_text().split():
                 control.write_text(f"+{controller}")
-    with contextlib.suppress(OSError):
         return tuple(controller for controller in _V2 if controller in control.read_text().split())
-    return ()
+    except OSError:
+        return ()
 
 
 def _made(folder: Path) -> bool:

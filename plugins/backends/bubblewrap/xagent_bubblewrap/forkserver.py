@@ -10,7 +10,7 @@ Requests and replies are one packet each on a socket, made with `marshal`: both 
 """
 
 # Paths are plain strings here: pathlib would double the time to start, and what each fork costs.
-# ruff: noqa: PTH
+# ruff: noqa: PTH101, PTH102, PTH103, PTH106, PTH112, PTH118, PTH120, PTH123, PTH208, PTH211
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class _Server:
         if name in self._roots:
             return
         # A number of its own for each try: what a failed one left is in nobody's way.
-        root = f"{BASE}/root{len(os.listdir(BASE))}"
+        root = f"{BASE}/view{len(os.listdir(BASE))}"
         os.mkdir(root)
         for kind, path, value in entries:
             _put(kind, root + path, value)

@@ -1,0 +1,227 @@
+"""What a sandbox and its backend do from start to end, and what they leave behind: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from xagent_bubblewrap.backend import BubblewrapBackend
+
+from xagent_core import Engine, SandboxLostError, SandboxStartError
+from xagent_core.abc.backend import SandboxSpec
+from xagent_core.types import ExecutionRequest, NetworkPolicy
+
+pytestmark = pytest.mark.engine("bubblewrap")
+
+Leftovers = Callable[[], dict[str, object]]
+
+
+def spec_of(engine: Engine, language: str = "sh") -> SandboxSpec:
+    return engine.plan(ExecutionRequest(code="", language=language)).spec
+
+
+async def test_a_program_runs_and_the_result_tells_about_it(engine: Engine) -> None:
+    result = await engine.execute(
+        "import sys; print(sys.stdin.read().upper()); sys.exit(3)", language="python", stdin="a"
+    )
+    assert (result.status, result.output, result.exit_code, result.backend) == ("error", "A\n", 3, "bubblewrap")
+
+
+async def test_fifty_runs_leave_nothing(make_engine: Callable[..., Engine], leftovers: Leftovers) -> None:
+    async with make_engine(ready=2) as engine:
+        await engine.execute("print(0)", language="python")
+    before = leftovers()
+    async with make_engine(ready=2) as engine:
+        results = await asyncio.gather(*(engine.execute(f"print({n})", language="python") for n in range(50)))
+    assert [result.output for result in results] == [f"{n}\n" for n in range(50)]
+    assert leftovers() == before
+
+
+async def test_output_written_before_a_kill_can_be_read_after_it(engine: Engine) -> None:
+    sandbox = await engine.backend.start(spec_of(engine))
+    await sandbox.send(b"echo out >&4; echo err >&5; sleep 100 &\n")
+    await asyncio.sleep(0.3)
+    await sandbox.kill()
+    await sandbox.kill()
+    pieces = []
+    while (piece := await sandbox.receive()) is not None:
+        pieces.append(piece)
+    assert sorted(pieces) == [("stderr", b"err\n"), ("stdout", b"out\n")]
+    assert await sandbox.receive() is None
+
+
+async def test_a_kill_wakes_who_waits(engine: Engine) -> None:
+    sandbox = await engine.backend.start(spec_of(engine))
+    reading = asyncio.create_task(sandbox.receive())
+    # More than a pipe holds, to a guest that is busy: the writer must wait.
+    writing = asyncio.create_task(sandbox.send(b"sleep 100\n" + b"#" * 200_000))
+    await asyncio.sleep(0.2)
+    assert not reading.done()
+    assert not writing.done()
+    await sandbox.kill()
+    assert await reading is None
+    with pytest.raises(SandboxLostError) as caught:
+        await writing
+    assert caught.value.code_ran == "no"
+    with pytest.raises(SandboxLostError):
+        await sandbox.send(b"x")
+
+
+async def test_when_kill_returns_every_process_is_gone(engine: Engine) -> None:
+    sandbox = await engine.backend.start(spec_of(engine))
+    mark = f"1{os.getpid()}.5"
+    await sandbox.send(f"(setsid sleep {mark} &) ; trap '' TERM; sleep {mark} & echo up >&4\n".encode())
+    assert await sandbox.receive() == ("stdout", b"up\n")
+    await sandbox.kill()
+    assert not _processes(mark)
+
+
+def _processes(mark: str) -> list[Path]:
+    return [path for path in Path("/proc").glob("[0-9]*/cmdline") if mark.encode() in _read(path)]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+async def test_a_chatty_stream_does_not_hide_the_other(engine: Engine) -> None:
+    sandbox = await engine.backend.start(spec_of(engine))
+    try:
+        await sandbox.send(b"yes >&4 & (sleep 0.2; echo here >&5) &\n")
+        async with asyncio.timeout(10):
+            while (piece := await sandbox.receive()) is not None and piece[0] != "stderr":
+                assert len(piece[1]) <= 64 * 1024
+        assert piece == ("stderr", b"here\n")
+    finally:
+        await sandbox.kill()
+
+
+async def test_what_nobody_fetches_holds_the_program_back(engine: Engine) -> None:
+    sandbox = await engine.backend.start(spec_of(engine))
+    try:
+        await sandbox.send(b"yes >&4 & echo $! >&5\n")
+        await asyncio.sleep(0.5)
+        held = 0
+        await sandbox.send(b"kill -9 $!\n")
+        await asyncio.sleep(0.2)
+        while True:
+            try:
+                async with asyncio.timeout(0.3):
+                    piece = await sandbox.receive()
+            except TimeoutError:
+                break
+            assert piece is not None
+            held += len(piece[1])
+        assert held < 200_000
+    finally:
+        await sandbox.kill()
+
+
+@pytest.mark.parametrize("after", [0, 0.001, 0.003, 0.005, 0.008, 0.012])
+async def test_a_cancelled_start_leaves_nothing(
+    make_engine: Callable[..., Engine], leftovers: Leftovers, after: float
+) -> None:
+    async with make_engine() as engine:
+        await engine.execute("true", language="sh")
+        spec = spec_of(engine)
+        await asyncio.sleep(0.1)
+        before = leftovers()
+        for _ in range(5):
+            start = asyncio.create_task(engine.backend.start(spec))
+            await asyncio.sleep(after)
+            if not start.cancel():
+                await (await start).kill()
+                continue
+            with pytest.raises(asyncio.CancelledError):
+                await start
+        assert leftovers() == before
+
+
+async def test_a_program_that_is_missing_says_what_to_install(engine: Engine) -> None:
+    with pytest.raises(SandboxStartError, match=r"no program 'no-such-program' for none was found\. Install it"):
+        await engine.execute("", language="none")
+
+
+async def test_a_network_is_refused(engine: Engine) -> None:
+    with pytest.raises(SandboxStartError, match="network='internet' cannot be held"):
+        await engine.backend.start(replace(spec_of(engine), network=NetworkPolicy.INTERNET))
+
+
+async def test_what_keeps_bwrap_from_starting_is_told(engine: Engine) -> None:
+    with pytest.raises(SandboxStartError, match=r"sandbox|bwrap|mount|size"):
+        await engine.backend.start(replace(spec_of(engine), scratch=-1))
+
+
+async def test_the_backend_recovers_from_the_end_of_its_fork_server(engine: Engine) -> None:
+    backend = engine.backend
+    assert isinstance(backend, BubblewrapBackend)
+    running = await backend.start(spec_of(engine))
+    assert backend._machine is not None
+    os.kill(backend._machine.launcher.pid, signal.SIGKILL)
+    async with asyncio.timeout(5):
+        assert await running.receive() is None  # its sandboxes end with it
+        await running.wait()
+    await running.kill()
+    result = await engine.execute("echo again", language="sh")
+    assert result.output == "again\n"
+
+
+async def test_closing_ends_what_nobody_killed(engine: Engine) -> None:
+    sandbox = await engine.backend.start(spec_of(engine))
+    await engine.backend.aclose()
+    async with asyncio.timeout(5):
+        assert await sandbox.receive() is None
+    await sandbox.kill()
+
+
+def test_nothing_outlives_an_owner_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "owner.py"
+    script.write_text(
+        textwrap.dedent("""
+        import asyncio, sys
+        sys.path.insert(0, sys.argv[1])
+        import conftest
+        from types import SimpleNamespace
+        from xagent_bubblewrap.backend import BubblewrapBackend
+        from xagent_core import Engine, PoolConfig, hookimpl
+        from xagent_core.plugins import Plugins
+
+        async def main():
+            plugins = Plugins()
+            module = SimpleNamespace(xagent_register_languages=hookimpl(lambda: conftest.LANGUAGES))
+            plugins.add("test", "test", "0", lambda: module)
+            async with Engine(BubblewrapBackend(), plugins=plugins, pool=PoolConfig(ready=1)) as engine:
+                async for event in engine.stream("echo running; sleep 321.5 & sleep 321.5", language="sh"):
+                    print(engine.backend._machine.launcher.pid, flush=True)
+
+        asyncio.run(main())
+        """)
+    )
+    owner = subprocess.Popen(
+        [sys.executable, str(script), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout is not None
+    with owner:
+        server = int(owner.stdout.readline())
+        names = f"-{owner.pid}-"
+        owner.kill()
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        left = _processes("321.5")
+        groups = [path for path, _, _ in os.walk("/sys/fs/cgroup") if names in path.rpartition("/")[2]]
+        if not left and not groups and not _read(Path(f"/proc/{server}/cmdline")):
+            return
+        time.sleep(0.02)
+    pytest.fail(f"left behind: {left} {groups}")

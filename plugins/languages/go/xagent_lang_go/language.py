@@ -25,7 +25,7 @@ _SETTINGS: Final = "export CGO_ENABLED=0 GOPROXY=off GOTOOLCHAIN=local GOTELEMET
 _SETUP: Final = f"""
 set -e
 {_SETTINGS}
-export GOCACHE="$XAGENT_CACHE/build" HOME="$XAGENT_CACHE"
+export GOCACHE="$XAGENT_CACHE/build"
 goroot=$(go env GOROOT)
 go list -export -f '{{{{if .Export}}}}packagefile {{{{.ImportPath}}}}={{{{.Export}}}}{{{{end}}}}' std |
   sed "s|=$XAGENT_CACHE|={_CACHE}|" >"$XAGENT_CACHE/importcfg"

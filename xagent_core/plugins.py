@@ -1,13 +1,15 @@
-"""Finds installed plugins, keeps a broken one from breaking the others, and looks registrations up by name."""
+"""Finds installed plugins, and keeps a broken one from breaking the others."""
 
 from __future__ import annotations
 
 import difflib
 import importlib.metadata
+import inspect
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final
 
 import pluggy
 
@@ -17,25 +19,14 @@ from xagent_core.abc.command import CommandRegistration
 from xagent_core.abc.language import Language
 from xagent_core.abc.queue import QueueRegistration
 from xagent_core.abc.tool import ToolRegistration
-from xagent_core.errors import DuplicatePluginError, PluginError, UnknownLanguageError, UnknownPluginError, XAgentError
+from xagent_core.catalogue import Catalogue, PluginFailure
+from xagent_core.errors import PluginError
 
 __all__ = ["Catalogue", "LoadedPlugin", "PluginFailure", "Plugins", "load_plugins"]
 
 logger = logging.getLogger(__name__)
 
-
-class Registration(Protocol):
-    """What all registrations have in common."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def summary(self) -> str: ...
-    @property
-    def api_version(self) -> int: ...
-
-
-R = TypeVar("R", bound=Registration)
+_NAME: Final = re.compile(r"[A-Za-z0-9]\S*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,102 +46,6 @@ class LoadedPlugin:
     provides: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PluginFailure:
-    """A plugin, or a part of one, that cannot be used, and why."""
-
-    name: str
-    distribution: str
-    version: str
-    cause: str
-
-    def __str__(self) -> str:
-        return f"{self.distribution} {self.version} (entry point {self.name}): {self.cause}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Owned(Generic[R]):
-    registration: R
-    distribution: str
-
-
-class Catalogue(Generic[R]):
-    """The registrations of one kind, by name and alias.
-
-    Args:
-        kind: What an error calls them.
-        failures: Named in the error for a name that is not there, since a broken plugin may be why.
-    """
-
-    def __init__(self, kind: str, failures: Sequence[PluginFailure]) -> None:
-        self._kind = kind
-        self._failures = failures
-        self._owners: dict[str, list[_Owned[R]]] = {}
-        self._aliases: dict[str, list[_Owned[R]]] = {}
-
-    def add(self, registration: R, distribution: str) -> None:
-        """Adds a registration; one whose name is taken stays, and makes that name an error."""
-        owned = _Owned(registration, distribution)
-        self._owners.setdefault(registration.name, []).append(owned)
-        for alias in getattr(registration, "aliases", ()):
-            self._aliases.setdefault(alias, []).append(owned)
-
-    def __iter__(self) -> Iterator[R]:
-        """What can be used, by name; names that two distributions claim are left out."""
-        return (owners[0].registration for _, owners in sorted(self._owners.items()) if len(owners) == 1)
-
-    def __contains__(self, name: str) -> bool:
-        """Whether any distribution provides that name or alias."""
-        return bool(self._owners_of(name))
-
-    def distribution(self, name: str) -> str:
-        """Which distribution provides `name`."""
-        return self._find(name).distribution
-
-    def __getitem__(self, name: str) -> R:
-        """The registration of that name or alias.
-
-        Raises:
-            DuplicatePluginError: Two distributions provide it.
-            UnknownPluginError: None does.
-            UnknownLanguageError: None does, and languages are what this catalogue holds.
-        """
-        return self._find(name).registration
-
-    def _owners_of(self, name: str) -> list[_Owned[R]]:
-        return self._owners.get(name) or self._aliases.get(name) or self._owners.get(name.lower(), [])
-
-    def _find(self, name: str) -> _Owned[R]:
-        owners = self._owners_of(name)
-        if not owners:
-            raise self._unknown(name)
-        if len(owners) > 1:
-            raise DuplicatePluginError(
-                f"{self._kind} {name}",
-                f"provided by {' and by '.join(sorted(o.distribution for o in owners))}",
-                "Uninstall one, or name its entry point in XAGENT_DISABLED_PLUGINS.",
-            )
-        return owners[0]
-
-    def duplicates(self) -> list[str]:
-        """One line for each name that more than one distribution provides."""
-        return [
-            f"{self._kind} {name} is provided by {' and by '.join(sorted(o.distribution for o in owners))}"
-            for name, owners in sorted(self._owners.items())
-            if len(owners) > 1
-        ]
-
-    def _unknown(self, name: str) -> XAgentError:
-        names = sorted(self._owners)
-        near = difflib.get_close_matches(name.lower(), [*names, *self._aliases], n=3)
-        fix = f"Did you mean {' or '.join(near)}? " if near else ""
-        fix += f"Installed: {', '.join(names) or 'none'}."
-        if self._failures:
-            fix += f" Broken plugins: {'; '.join(map(str, self._failures))}."
-        error = UnknownLanguageError if self._kind == "language" else UnknownPluginError
-        return error(f"{self._kind} {name}", "no installed plugin provides it", fix)
-
-
 class Plugins:
     """All that is installed. Made by `load_plugins`."""
 
@@ -163,15 +58,19 @@ class Plugins:
         self.tools: Catalogue[ToolRegistration] = Catalogue("tool", self.failures)
         self.queues: Catalogue[QueueRegistration] = Catalogue("queue", self.failures)
         self.commands: Catalogue[CommandRegistration] = Catalogue("command", self.failures)
+        self._catalogues: Mapping[str, Catalogue[Any]] = {
+            "backend": self.backends,
+            "language": self.languages,
+            "tool": self.tools,
+            "queue": self.queues,
+            "command": self.commands,
+        }
         self._pm = pluggy.PluginManager(hookspecs.GROUP)
         self._pm.add_hookspecs(hookspecs)
 
     def duplicates(self) -> list[str]:
         """One line for each name that more than one distribution provides."""
-        catalogues: Iterable[Catalogue[Any]] = (
-            self.backends, self.languages, self.tools, self.queues, self.commands,
-        )  # fmt: skip
-        return [line for catalogue in catalogues for line in catalogue.duplicates()]
+        return [line for catalogue in self._catalogues.values() for line in catalogue.duplicates()]
 
     def language_for_file(self, name: str) -> Language | None:
         """The language whose extension the file name ends in; None where there is none."""
@@ -201,8 +100,8 @@ class Plugins:
 
         try:
             plugin = load()
+            _check_hooks(plugin)
             self._pm.register(plugin, name=f"{distribution}:{name}")
-            _check_hook_names(plugin)
         # A module that calls sys.exit() while it is imported must not end the user's program.
         except (Exception, SystemExit) as error:
             failed(f"{type(error).__name__}: {error}")
@@ -214,12 +113,11 @@ class Plugins:
                 continue
             try:
                 registrations = [_checked(kind, registration) for registration in function()]
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 failed(f"{hook}: {type(error).__name__}: {error}")
                 continue
-            catalogue: Catalogue[Any] = getattr(self, hook.removeprefix("xagent_register_"))
             for registration in registrations:
-                catalogue.add(registration, distribution)
+                self._catalogues[kind].add(registration, distribution)
                 provides.append(f"{kind} {registration.name}")
         self.loaded.append(
             LoadedPlugin(name=name, distribution=distribution, version=version, provides=tuple(provides))
@@ -255,15 +153,24 @@ def _checked(kind: str, registration: Any) -> Any:
             f"was written for plugin interface {registration.api_version}, and this xagent has {known}",
             "Install a release of the plugin that fits this xagent.",
         )
+    if not isinstance(registration.name, str) or _NAME.fullmatch(registration.name) is None:
+        raise PluginError(f"{kind} {registration.name!r}", "a name has no spaces, and begins with a letter or digit")
     return registration
 
 
-def _check_hook_names(plugin: object) -> None:
-    """Catches a misspelt hook, which pluggy would otherwise never call."""
-    for name in vars(plugin) if hasattr(plugin, "__dict__") else ():
-        if name.startswith("xagent_") and not hasattr(hookspecs, name):
+def _check_hooks(plugin: object) -> None:
+    """Catches what pluggy would never call: a hook that is misspelt, not marked, or a coroutine."""
+    for name in dir(plugin):
+        function = inspect.getattr_static(plugin, name)
+        marked = hasattr(function, f"{hookspecs.GROUP}_impl")
+        known = name in vars(hookspecs) and name.startswith("xagent_")
+        if marked and not known:
             near = difflib.get_close_matches(name, vars(hookspecs), n=1)
             raise PluginError("hook", f"{name} does not exist", f"Did you mean {near[0]}?" if near else "")
+        if known and not marked:
+            raise PluginError("hook", f"{name} is not marked", "Write @hookimpl above it.")
+        if marked and inspect.iscoroutinefunction(function):
+            raise PluginError("hook", f"{name} is a coroutine function", "Hooks are plain functions.")
 
 
 def load_plugins(disabled: Iterable[str] = ()) -> Plugins:
@@ -276,12 +183,39 @@ def load_plugins(disabled: Iterable[str] = ()) -> Plugins:
         What is installed, and what is broken and why. Nothing is raised for a broken plugin.
     """
     plugins = Plugins()
-    off = {name.strip().lower() for name in disabled}
-    for point in sorted(importlib.metadata.entry_points(group=hookspecs.GROUP), key=lambda p: p.name):
-        distribution = point.dist.name if point.dist else "unknown"
-        version = point.dist.version if point.dist else ""
-        if point.name.lower() in off or distribution.lower() in off:
+    off = {_normal(name) for name in disabled}
+    for distribution, version, point in sorted(_entry_points(plugins.failures), key=lambda found: found[2].name):
+        if off & {_normal(point.name), _normal(distribution)}:
             plugins.disabled.append(f"{distribution} {version} (entry point {point.name})")
             continue
         plugins.add(point.name, distribution, version, point.load)
     return plugins
+
+
+def _entry_points(failures: list[PluginFailure]) -> list[tuple[str, str, importlib.metadata.EntryPoint]]:
+    """Distribution, version and entry point of each plugin.
+
+    It does what `importlib.metadata.entry_points` does, which fails as a whole where one distribution's file is
+    damaged.
+    """
+    found: dict[str, list[tuple[str, str, importlib.metadata.EntryPoint]]] = {}
+    for distribution in importlib.metadata.distributions():
+        name = version = "unknown"
+        try:
+            if f"[{hookspecs.GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
+                continue
+            name, version = distribution.metadata["Name"] or name, distribution.metadata["Version"] or version
+            # The first of a name on sys.path is the one that is imported.
+            if _normal(name) not in found:
+                points = [point for point in distribution.entry_points if point.group == hookspecs.GROUP]
+                found[_normal(name)] = [(name, version, point) for point in points]
+        except Exception as error:
+            cause = f"its metadata cannot be read: {type(error).__name__}: {error}"
+            failures.append(PluginFailure(name="unknown", distribution=name, version=version, cause=cause))
+            found.setdefault(_normal(name), [])
+    return [point for points in found.values() for point in points]
+
+
+def _normal(name: str) -> str:
+    """A name as the packaging standards compare them (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()

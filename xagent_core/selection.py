@@ -78,6 +78,8 @@ async def find_backend(wanted: str | Backend, *, plugins: Plugins, settings: Set
             logger.info("backend %s was chosen", backend.name)
             return backend
         reasons.append(str(error))
+    # A plugin that is broken, or there twice, may be the one that was meant to be found.
+    reasons += [*map(str, plugins.failures), *plugins.backends.duplicates()]
     raise BackendUnavailableError(
         "engine",
         "no sandbox backend can be used here: " + ("; ".join(reasons) or "no backend plugin is installed"),
@@ -86,10 +88,18 @@ async def find_backend(wanted: str | Backend, *, plugins: Plugins, settings: Set
     )
 
 
-async def _unavailable(backend: Backend) -> BackendUnavailableError | None:
+async def _unavailable(backend: Backend) -> XAgentError | None:
     """Why the backend cannot be used, after it was closed; None where it can."""
-    probe = await backend.probe()
-    if probe.available:
-        return None
+    error: XAgentError | None = None
+    try:
+        probe = await backend.probe()
+        if probe.available:
+            return None
+        error = probe.error(backend.name)
+    except XAgentError as failed:
+        error = failed
+    except BaseException:
+        await backend.aclose()
+        raise
     await backend.aclose()
-    return probe.error(backend.name)
+    return error

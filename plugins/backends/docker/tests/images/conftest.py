@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import secrets
+import shlex
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +34,14 @@ id -u > "$XAGENT_CACHE/user"
 ls /sys/class/net > "$XAGENT_CACHE/networks"
 if touch /usr/forbidden 2>/dev/null; then exit 9; fi
 """
+
+
+# What the fake mmdebstrap is asked for, and of what it makes roots.
+SOURCE = AptSource(suite="bookworm", options=('Acquire::http::Proxy "http://user:password@proxy";',))
+OLD = 1_500_000_000
+DIR: dict[str, object] = {"type": tarfile.DIRTYPE, "mode": 0o755}
+FILE: dict[str, object] = {"mode": 0o644}
+Fake = Callable[[str], None]
 
 
 def make_wheel(folder: Path, name: str, files: dict[str, str], version: str = "1.0") -> Path:
@@ -62,6 +73,41 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pat
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
     return lambda name, files: make_wheel(tmp_path / "wheels", name, files)
+
+
+@pytest.fixture
+def mmdebstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """Puts a shell script on the PATH in the place of mmdebstrap; its last argument is where the root goes."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+
+    def install(script: str) -> None:
+        program = tmp_path / "bin/mmdebstrap"
+        # SUITE TARGET come last, as SOURCE has no lines.
+        program.write_text(f"#!/bin/sh\nfor target; do :; done\n{script}\n")
+        program.chmod(0o755)
+
+    return install
+
+
+@pytest.fixture
+def root_of(tmp_path: Path, mmdebstrap: Fake) -> Callable[..., None]:
+    """Has mmdebstrap make a root of those members: (name, content or link, fields of the member)."""
+
+    def make(*members: tuple[str, str, dict[str, object]]) -> None:
+        with tarfile.open(tmp_path / "made.tar", "w") as tar:
+            for name, content, fields in members:
+                member = tarfile.TarInfo(f"./{name}")
+                member.mtime = OLD
+                for field, value in fields.items():
+                    setattr(member, field, value)
+                if not member.isreg():
+                    member.linkname = content
+                member.size = len(content) if member.isreg() else 0
+                tar.addfile(member, io.BytesIO(content.encode()))
+        mmdebstrap(f'cp {shlex.quote(str(tmp_path))}/made.tar "$target"')
+
+    return make
 
 
 @dataclass(frozen=True)
@@ -157,6 +203,3 @@ def no_leftovers() -> Iterator[None]:
     """Fails when the test leaves a temporary folder behind."""
     yield
     assert not list(Path(os.environ.get("TMPDIR") or "/var/tmp").glob(f"xagent-images-{os.getpid()}-*"))
-
-
-__all__ = ["SECRET", "Built", "catalogue_of", "make_wheel"]

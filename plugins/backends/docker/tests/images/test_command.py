@@ -26,7 +26,7 @@ from xagent_core import (
     load_plugins,
 )
 
-from .conftest import Built, catalogue_of, make_wheel
+from .conftest import Built, catalogue_of
 
 LANGUAGE = Language(
     name="awk",
@@ -140,18 +140,3 @@ def test_an_image_is_current_while_its_parts_are_the_same(change: dict[str, obje
     assert is_current(image, LANGUAGE, "bookworm")
     assert not is_current(image, LANGUAGE, "trixie"), "asked for by name, the release counts too"
     assert image.versions == {"mawk": "1.3"}
-
-
-@pytest.mark.engine("docker")
-def test_a_program_that_is_not_in_its_packages_fails_the_build(
-    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_wheel(tmp_path, "moved-tool", {"elsewhere/tool": "#!/bin/sh\n"})
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    packages = Packages(pip=("moved-tool",), programs=(("tool", "bin/tool"),))
-    moved = replace(LANGUAGE, name="moved", executables=("tool",), packages=packages)
-    lacking = replace(LANGUAGE, name="lacking", executables=("no-such-program",))
-    first, second = built.build(moved, lacking)
-    assert "should be bin/tool, which is in none of the wheels (moved-tool 1.0)" in str(first.error)
-    assert "none of the packages of lacking has its program no-such-program" in str(second.error)

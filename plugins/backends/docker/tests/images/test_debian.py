@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 import tarfile
 import time
@@ -11,53 +10,10 @@ from pathlib import Path
 
 import pytest
 from xagent_docker.images.debian import bootstrap, difference, root_layer
-from xagent_docker.images.sources import AptSource
 
 from xagent_core import BackendError
 
-SOURCE = AptSource(suite="bookworm", options=('Acquire::http::Proxy "http://user:password@proxy";',))
-OLD = 1_500_000_000
-
-Fake = Callable[[str], None]
-
-
-@pytest.fixture
-def mmdebstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
-    """Puts a shell script on the PATH in the place of mmdebstrap; its last argument is where the root goes."""
-    (tmp_path / "bin").mkdir()
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
-
-    def install(script: str) -> None:
-        program = tmp_path / "bin/mmdebstrap"
-        # SUITE TARGET come last, as SOURCE has no lines.
-        program.write_text(f"#!/bin/sh\nfor target; do :; done\n{script}\n")
-        program.chmod(0o755)
-
-    return install
-
-
-@pytest.fixture
-def root_of(tmp_path: Path, mmdebstrap: Fake) -> Callable[..., None]:
-    """Has mmdebstrap make a root of those members: (name, content or link, fields of the member)."""
-
-    def make(*members: tuple[str, str, dict[str, object]]) -> None:
-        with tarfile.open(tmp_path / "made.tar", "w") as tar:
-            for name, content, fields in members:
-                member = tarfile.TarInfo(f"./{name}")
-                member.mtime = OLD
-                for field, value in fields.items():
-                    setattr(member, field, value)
-                if not member.isreg():
-                    member.linkname = content
-                member.size = len(content) if member.isreg() else 0
-                tar.addfile(member, io.BytesIO(content.encode()))
-        mmdebstrap(f'cp {shlex.quote(str(tmp_path))}/made.tar "$target"')
-
-    return make
-
-
-DIR: dict[str, object] = {"type": tarfile.DIRTYPE, "mode": 0o755}
-FILE: dict[str, object] = {"mode": 0o644}
+from .conftest import DIR, FILE, OLD, SOURCE, Fake
 
 
 def contents(path: Path) -> dict[str, tarfile.TarInfo]:

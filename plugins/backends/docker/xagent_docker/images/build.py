@@ -27,7 +27,7 @@ from xagent_docker.images.failures import COMPONENT, disk_full
 from xagent_docker.images.layers import Layer, LayerWriter
 from xagent_docker.images.parts import Parts
 from xagent_docker.images.progress import Steps
-from xagent_docker.images.recipe import PresentImage, cache_folder, inspect, is_current, runtime_labels
+from xagent_docker.images.recipe import LANGUAGE_LABEL, PresentImage, cache_folder, inspect, is_current, runtime_labels
 from xagent_docker.images.setup_script import run_setup
 from xagent_docker.images.sources import AptSource
 
@@ -114,11 +114,9 @@ class _Builder:
         except XAgentError as error:
             seconds = time.monotonic() - started
             return Outcome(language=language.name, name=name, image=present, seconds=seconds, error=error)
-        built = await inspect(self._daemon, name)
-        if present and built and present.id != built.id:
-            await self._remove(present.id)
-        seconds = time.monotonic() - started
-        return Outcome(language=language.name, name=name, built=True, image=built, seconds=seconds)
+        await self._remove_replaced(language)
+        image, seconds = await inspect(self._daemon, name), time.monotonic() - started
+        return Outcome(language=language.name, name=name, built=True, image=image, seconds=seconds)
 
     async def _build(self, language: Language, name: str) -> None:
         if language.packages == Packages():
@@ -157,11 +155,21 @@ class _Builder:
                         raise disk_full("the daemon") from error
                     raise
 
+    async def _remove_replaced(self, language: Language) -> None:
+        """Removes earlier images of the language, which have lost their name; those still in use stay until later."""
+        replaced = await self._daemon.call(
+            "list replaced images",
+            self._daemon.client.images,
+            filters={"dangling": True, "label": f"{LANGUAGE_LABEL}={language.name}"},
+        )
+        for image in replaced:
+            await self._remove(image["Id"])
+
     async def _remove(self, image: str) -> None:
         try:
             await self._daemon.call(f"remove image {image}", self._daemon.client.remove_image, image)
         except APIError:
-            # Gone already, or sandboxes still run from it: it has no name any more, and `docker image prune` finds it.
+            # Gone already, or sandboxes still run from it.
             return
 
 

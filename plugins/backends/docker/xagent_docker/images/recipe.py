@@ -13,12 +13,13 @@ from docker.errors import APIError
 from xagent_core.abc.language import Language
 from xagent_docker.daemon import Daemon
 
-__all__ = ["PresentImage", "cache_folder", "inspect", "is_current", "runtime_labels"]
+__all__ = ["LANGUAGE_LABEL", "PresentImage", "cache_folder", "inspect", "is_current", "runtime_labels"]
 
 # Raised when images are made in another way, so that those made before are made anew.
 _FORMAT: Final = 1
 
-_LANGUAGE: Final = "xagent-runtime"
+LANGUAGE_LABEL: Final = "xagent-runtime"
+"""The label that says for which language an image is."""
 _RECIPE: Final = "xagent-runtime.recipe"
 _SUITE: Final = "xagent-runtime.suite"
 _VERSIONS: Final = "xagent-runtime.versions"
@@ -66,7 +67,7 @@ def runtime_labels(language: Language, *, suite: str, versions: Mapping[str, str
         versions: Of the packages inside.
     """
     return {
-        _LANGUAGE: language.name,
+        LANGUAGE_LABEL: language.name,
         _RECIPE: _recipe(language),
         _SUITE: suite,
         _VERSIONS: json.dumps(dict(versions), sort_keys=True),
@@ -81,7 +82,7 @@ def is_current(image: PresentImage, language: Language, suite: str = "") -> bool
         language: The language.
         suite: The release that it should be made of, if that matters.
     """
-    wanted = {_LANGUAGE: language.name, _RECIPE: _recipe(language)} | ({_SUITE: suite} if suite else {})
+    wanted = {LANGUAGE_LABEL: language.name, _RECIPE: _recipe(language)} | ({_SUITE: suite} if suite else {})
     return wanted.items() <= image.labels.items()
 
 

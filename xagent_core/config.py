@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,9 @@ class PoolConfig:
         idle_seconds: A ready sandbox is retired when nobody asked for its kind for so long.
         wait_seconds: How long a caller waits for a free place.
         refills: Sandboxes being started ahead at once: more take the CPU from the jobs that run.
+
+    Raises:
+        ConfigError: A value is too little.
     """
 
     ready: int = 1
@@ -36,6 +40,11 @@ class PoolConfig:
     wait_seconds: float = 60.0
     refills: int = 1
 
+    def __post_init__(self) -> None:
+        for name, least in (("ready", 0), ("most", 1), ("idle_seconds", 0), ("wait_seconds", 0), ("refills", 1)):
+            if not getattr(self, name) >= least:  # Nor is NaN.
+                raise ConfigError("pool", f"{name}={getattr(self, name)!r} is too little", f"It is at least {least}.")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
@@ -43,7 +52,7 @@ class Settings:
 
     Attributes:
         backend: A backend's name, or `auto`.
-        limits: The default limits; every one is set.
+        limits: The default limits; those that are left out are `DEFAULT_LIMITS`.
         pool: How many sandboxes stand by.
         disabled_plugins: Entry points or distributions that are not loaded.
         backends: Options of each backend, by its name.
@@ -54,6 +63,9 @@ class Settings:
     pool: PoolConfig = field(default_factory=PoolConfig)
     disabled_plugins: tuple[str, ...] = ()
     backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limits", self.limits.over(DEFAULT_LIMITS))
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -84,38 +96,55 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """
     env = os.environ if environ is None else environ
     settings = Settings()
-    import platformdirs
-
     named = env.get("XAGENT_CONFIG")
-    path = Path(named) if named else platformdirs.user_config_path("xagent") / "config.toml"
-    if named or path.is_file():
-        settings = _with_file(settings, path)
+    if named:
+        settings = _with_file(settings, Path(named), _read(Path(named)))
+    elif text := _read(path := user_config(), missing_ok=True):
+        settings = _with_file(settings, path, text)
     return _with_environment(settings, env)
 
 
-def _with_file(settings: Settings, path: Path) -> Settings:
+def user_config() -> Path:
+    """Where the user's own configuration file is looked for."""
+    import platformdirs
+
+    return platformdirs.user_config_path("xagent") / "config.toml"
+
+
+def _read(path: Path, *, missing_ok: bool = False) -> str:
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        return path.read_text("utf-8")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if missing_ok:
+            return ""
+        raise ConfigError(str(path), f"cannot be read: {error}", "Mend XAGENT_CONFIG, or unset it.") from error
     except (OSError, ValueError) as error:
-        raise ConfigError(str(path), f"cannot be read: {error}", "Mend the file, or unset XAGENT_CONFIG.") from error
-    known = {f.name for f in fields(Settings)}
-    if unknown := sorted(set(table) - known):
-        raise ConfigError(str(path), f"unknown setting {unknown[0]!r}", f"Known are {', '.join(sorted(known))}.")
+        raise ConfigError(str(path), f"cannot be read: {error}") from error
+
+
+def _with_file(settings: Settings, path: Path, text: str) -> Settings:
+    try:
+        table = tomllib.loads(text)
+    except ValueError as error:
+        raise ConfigError(str(path), f"is no TOML: {error}") from error
+    _check_known(table, (f.name for f in fields(Settings)), str(path))
     changes: dict[str, Any] = {}
     for name, value in table.items():
         where = f"{path}: {name}"
         if name == "limits":
-            changes[name] = _limits(settings.limits, _table(value, where), where)
+            changes[name] = _limits(settings.limits, _table(value, where), f"{where}.{{}}")
         elif name == "pool":
-            changes[name] = _pool(settings.pool, _table(value, where), where)
+            changes[name] = _pool(settings.pool, _table(value, where), f"{where}.{{}}")
         elif name == "backends":
             changes[name] = {key: _table(options, f"{where}.{key}") for key, options in _table(value, where).items()}
         elif name == "disabled_plugins":
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
                 raise ConfigError(where, "must be a list of names")
             changes[name] = tuple(value)
+        elif isinstance(value, str) and value:
+            changes[name] = value
         else:
-            changes[name] = str(value)
+            raise ConfigError(where, f"must be a name, not {value!r}")
     return replace(settings, **changes)
 
 
@@ -126,45 +155,66 @@ def _with_environment(settings: Settings, env: Mapping[str, str]) -> Settings:
     return replace(
         settings,
         backend=env.get("XAGENT_BACKEND") or settings.backend,
-        limits=_limits(settings.limits, limits, "environment XAGENT_"),
-        pool=_pool(settings.pool, pool, "environment XAGENT_POOL_"),
+        limits=_limits(settings.limits, limits, "environment: XAGENT_{}", upper=True),
+        pool=_pool(settings.pool, pool, "environment: XAGENT_POOL_{}", upper=True),
         disabled_plugins=(*settings.disabled_plugins, *disabled),
     )
 
 
-def _limits(base: Limits, table: Mapping[str, Any], where: str) -> Limits:
-    values = _converted(
-        table,
-        {f.name: parse_size if f.name in _SIZES else int if f.name == "processes" else float for f in fields(Limits)},
-        where,
-    )
-    try:
-        return Limits(**values).over(base)
-    except XAgentError as error:
-        raise ConfigError(where, error.cause, error.fix) from error
-
-
-def _pool(base: PoolConfig, table: Mapping[str, Any], where: str) -> PoolConfig:
-    kinds = {f.name: float if f.name.endswith("_seconds") else int for f in fields(PoolConfig)}
-    config = replace(base, **_converted(table, kinds, where))
-    if config.most < 1 or config.ready < 0:
-        raise ConfigError(where, "pool.most must be at least 1 and pool.ready not negative")
-    return config
-
-
-def _converted(table: Mapping[str, Any], kinds: Mapping[str, Callable[[Any], Any]], where: str) -> dict[str, Any]:
-    values = {}
+def _limits(base: Limits, table: Mapping[str, Any], place: str, *, upper: bool = False) -> Limits:
+    kinds = {f.name: parse_size if f.name in _SIZES else _NUMBERS[f.name] for f in fields(Limits)}
+    _check_known(table, kinds, place)
     for name, value in table.items():
-        if name not in kinds:
-            raise ConfigError(where, f"unknown setting {name!r}", f"Known are {', '.join(kinds)}.")
-        try:
-            values[name] = kinds[name](value)
-        except (TypeError, ValueError, XAgentError) as error:
-            raise ConfigError(where, f"{name}={value!r} cannot be used: {error}") from error
-    return values
+        with _blamed_on(place.format(name.upper() if upper else name)):
+            change: dict[str, Any] = {name: kinds[name](value)}
+            base = Limits(**change).over(base)
+    return base
+
+
+def _pool(base: PoolConfig, table: Mapping[str, Any], place: str, *, upper: bool = False) -> PoolConfig:
+    kinds = {f.name: _real if f.name.endswith("_seconds") else _whole for f in fields(PoolConfig)}
+    _check_known(table, kinds, place)
+    for name, value in table.items():
+        with _blamed_on(place.format(name.upper() if upper else name)):
+            change: dict[str, Any] = {name: kinds[name](value)}
+            base = replace(base, **change)
+    return base
+
+
+@contextlib.contextmanager
+def _blamed_on(place: str) -> Iterator[None]:
+    """Says where a value stands that cannot be used."""
+    try:
+        yield
+    except XAgentError as error:
+        raise ConfigError(place, error.cause, error.fix) from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(place, f"cannot be used: {error}") from error
+
+
+def _check_known(table: Mapping[str, Any], known: Iterable[str], place: str) -> None:
+    names = sorted(known)
+    if unknown := sorted(set(table) - set(names)):
+        place = place.replace(".{}", "")
+        raise ConfigError(place, f"unknown setting {unknown[0]!r}", f"Known are {', '.join(names)}.")
 
 
 def _table(value: object, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(where, "must be a table")
     return value
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool | float):
+        raise ValueError(f"{value!r} is no whole number")
+    return int(value)
+
+
+def _real(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
+_NUMBERS: Final[Mapping[str, Callable[[Any], float]]] = {"processes": _whole, "cpus": _real, "timeout": _real}

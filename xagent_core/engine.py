@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from xagent_core.abc.backend import Backend, Capabilities
 from xagent_core.config import PoolConfig, Settings, load_settings
-from xagent_core.errors import BackendError, SandboxLostError, XAgentError
+from xagent_core.errors import InvalidRequestError, SandboxLostError, XAgentError
 from xagent_core.execution import run_program
 from xagent_core.plugins import Plugins, load_plugins
 from xagent_core.policy import Plan, plan
@@ -76,7 +76,10 @@ class Engine:
         Raises:
             UnknownPluginError: There is no such backend.
             BackendUnavailableError: It, or none at all, can be used here.
+            XAgentError: The engine is open already.
         """
+        if self._backend is not None:
+            raise XAgentError("engine", "it is open already", "Enter it once, and share it.")
         self._backend = await find_backend(self._wanted, plugins=self.plugins, settings=self._settings)
         try:
             self._capabilities = await self._backend.capabilities()
@@ -98,8 +101,13 @@ class Engine:
         self._upkeep = self._pool = self._backend = None
         if upkeep is not None:
             upkeep.cancel()
-        # A caller that is cancelled while it closes must not leave sandboxes behind.
-        await asyncio.shield(asyncio.ensure_future(_close(upkeep, pool, backend)))
+        closing = asyncio.create_task(_close(upkeep, pool, backend))
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            # A caller that is cancelled while it closes must not leave sandboxes behind.
+            await asyncio.wait([closing])
+            raise
 
     @property
     def backend(self) -> Backend:
@@ -259,7 +267,8 @@ class Engine:
                         result = event.result
                     yield event
         except BaseException as caught:
-            error = caught
+            # A caller who has the result leaves the loop: that is no error.
+            error = caught if result is None else None
             raise
         finally:
             self.plugins.observe("xagent_after_execute", request=request, backend=name, result=result, error=error)
@@ -292,8 +301,8 @@ class Engine:
             try:
                 for line in await backend.reap():
                     logger.info("reaped %s", line)
-            except BackendError as error:
-                logger.warning("%s", error)
+            except XAgentError as error:
+                logger.warning("what dead owners left could not be removed: %s", error)
             await asyncio.sleep(_REAP_SECONDS)
             pool.retire_idle()
 
@@ -327,13 +336,20 @@ def make_request(
     Raises:
         InvalidRequestError: A value cannot be used.
     """
+    for name, value in (("args", args), ("collect", collect)):
+        if isinstance(value, str):
+            raise InvalidRequestError("request", f"{name} must be a list, not a string", f"Write {name}=[{value!r}].")
+    try:
+        input_bytes = stdin.encode("utf-8", "surrogateescape") if isinstance(stdin, str) else stdin
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError("request", f"the input cannot be encoded: {error}") from error
     own = Limits(timeout=timeout, memory=None if memory_limit is None else parse_size(memory_limit), cpus=cpu_limit)
     return ExecutionRequest(
         code=code,
         language=language,
         limits=own.over(limits or Limits()),
         network=network,
-        stdin=stdin.encode() if isinstance(stdin, str) else stdin,
+        stdin=input_bytes,
         args=tuple(args),
         env=dict(env or {}),
         files=tuple(files),

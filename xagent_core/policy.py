@@ -105,8 +105,9 @@ def plan(
             f"code, input and files are {size} bytes and the scratch space is {scratch}",
             "Raise the scratch limit.",
         )
-    if any(file.path == program.source_name for file in request.files):
-        raise InvalidRequestError("request", f"input file {program.source_name!r} would replace the program")
+    source = program.source_name
+    if clash := next((f.path for f in request.files if f"{f.path}/".startswith(f"{source}/")), None):
+        raise InvalidRequestError("request", f"input file {clash!r} would replace the program {source!r}")
     return Plan(
         program=program,
         spec=SandboxSpec(

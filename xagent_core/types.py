@@ -45,6 +45,11 @@ StreamName = Literal["stdout", "stderr"]
 # Bytes are base64 in JSON, so that any file survives the way through a queue.
 _JSON: Final = {"ser_json_bytes": "base64", "val_json_bytes": "base64"}
 
+# include/uapi/linux/limits.h: PATH_MAX, less the folder before it. include/uapi/linux/binfmts.h: MAX_ARG_STRLEN,
+# which is 32 pages for one argument or variable, less the final NUL.
+_LONGEST_PATH: Final = 4000
+_LONGEST_STRING: Final = 32 * 4096 - 1
+
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgt]?)(?:i?b)?", re.IGNORECASE)
 _UNITS: Final = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": 1024 * GIB}
 
@@ -66,9 +71,10 @@ def parse_size(text: str | int) -> int:
     if isinstance(text, int) and not isinstance(text, bool):
         return text
     match = _SIZE.fullmatch(str(text).strip())
-    if match is None:
+    size = float(match["number"]) * _UNITS[match["unit"].lower()] if match else math.inf
+    if math.isinf(size):
         raise InvalidRequestError("request", f"{text!r} is not a size", "Write it like 256m, 1.5g or 1048576.")
-    return int(float(match["number"]) * _UNITS[match["unit"].lower()])
+    return int(size)
 
 
 class NetworkPolicy(enum.Enum):
@@ -150,14 +156,32 @@ def relative_path(path: str, what: str) -> str:
         The path, relative to the workspace.
 
     Raises:
-        InvalidRequestError: It is empty, absolute, or leaves the workspace.
+        InvalidRequestError: It is empty, absolute, leaves the workspace, or is longer than Linux allows.
     """
+    size = len(_bytes_of(path, f"{what} path"))
     pure = PurePosixPath(path)
-    if not path or "\0" in path or pure.is_absolute() or ".." in pure.parts or not pure.parts:
+    if not path or pure.is_absolute() or ".." in pure.parts or not pure.parts:
         raise InvalidRequestError(
             "request", f"{what} path {path!r} is not inside the workspace", "Use a relative path without '..'."
         )
+    if size > _LONGEST_PATH or any(len(part.encode("utf-8", "surrogateescape")) > 255 for part in pure.parts):
+        raise InvalidRequestError(
+            "request", f"{what} path {path[:40]!r}... is too long", "A name has at most 255 bytes."
+        )
     return str(pure)
+
+
+def _bytes_of(text: object, what: str) -> bytes:
+    """Text as the kernel gets it, after a check that it can."""
+    if not isinstance(text, str):
+        raise InvalidRequestError("request", f"{what} must be text, not {text!r}")
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError("request", f"{what} cannot be encoded: {error}") from error
+    if b"\0" in data:
+        raise InvalidRequestError("request", f"{what} contains a NUL byte")
+    return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +231,8 @@ class ExecutionRequest:
         network: What the program may reach.
 
     Raises:
-        InvalidRequestError: A value could not be given to any program (a NUL byte, a path that escapes).
+        InvalidRequestError: A value could not be given to any program (a NUL byte, a path that escapes, an argument
+            that is too long).
     """
 
     code: str
@@ -223,16 +248,27 @@ class ExecutionRequest:
     __pydantic_config__: ClassVar[Any] = _JSON
 
     def __post_init__(self) -> None:
+        if not isinstance(self.code, str) or not isinstance(self.stdin, bytes):
+            raise InvalidRequestError("request", "the code must be text, and the input bytes")
         for arg in self.args:
-            if "\0" in arg:
-                raise InvalidRequestError("request", "an argument contains a NUL byte")
+            _check_size(_bytes_of(arg, "an argument"), "an argument")
         for name, value in self.env.items():
-            if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None or "\0" in value:
-                raise InvalidRequestError("request", f"{name!r} cannot be an environment variable")
+            if not isinstance(name, str) or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None:
+                raise InvalidRequestError("request", f"{name!r} cannot be an environment variable's name")
+            _check_size(name.encode() + b"=" + _bytes_of(value, f"variable {name}"), f"variable {name}")
         object.__setattr__(self, "collect", tuple(relative_path(p, "collect") for p in self.collect))
-        paths = [f.path for f in self.files]
-        if len(set(paths)) != len(paths):
+        paths = {file.path for file in self.files}
+        if len(paths) != len(self.files):
             raise InvalidRequestError("request", "two input files have the same path")
+        if folder := next((str(f) for path in paths for f in PurePosixPath(path).parents if str(f) in paths), None):
+            raise InvalidRequestError("request", f"input file {folder!r} is also the folder of another")
+
+
+def _check_size(data: bytes, what: str) -> None:
+    if len(data) > _LONGEST_STRING:
+        raise InvalidRequestError(
+            "request", f"{what} is longer than Linux allows ({_LONGEST_STRING} bytes)", "Use a file or the input."
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -105,19 +105,28 @@ class Daemon:
 def _open(endpoint: Endpoint) -> tuple[APIClient, Mapping[str, Any]]:
     try:
         endpoint.check()
-        # The timeout is that of the first questions; a start may take longer on a busy machine.
-        client = APIClient(
-            base_url=endpoint.url,
-            version="auto",
-            tls=endpoint.tls or False,
-            timeout=_HELLO_SECONDS,
-            user_agent="xagent",
-        )
+        with _client(endpoint, _OLDEST) as first:
+            version = first.version(api_version=False)["ApiVersion"]
+        client = _client(endpoint, version)
         info = client.info()
     except FOREIGN as error:
         raise unavailable(error, endpoint) from error
     client.timeout = _CALL_SECONDS
     return client, info
+
+
+def _client(endpoint: Endpoint, version: str) -> APIClient:
+    client = APIClient(
+        base_url=endpoint.url,
+        version=version,
+        tls=endpoint.tls or False,
+        # That of the first questions; a start may take longer on a busy machine.
+        timeout=_HELLO_SECONDS,
+        user_agent="xagent",
+    )
+    # Otherwise REQUESTS_CA_BUNDLE goes before the daemon's own certificates.
+    client.trust_env = False
+    return client
 
 
 def _check(version: str, info: Mapping[str, Any], runtime: str | None) -> None:

@@ -93,7 +93,9 @@ def find_endpoint(base_url: str | None, environ: Mapping[str, str]) -> Endpoint:
         return _find(base_url, environ)
     except (DockerException, OSError, ValueError) as error:
         raise BackendUnavailableError(
-            COMPONENT, f"the daemon's address cannot be used: {error}", "Mend DOCKER_HOST, or the Docker context."
+            COMPONENT,
+            f"the daemon's address cannot be used: {error}",
+            "Mend DOCKER_HOST, DOCKER_CERT_PATH, or the Docker context.",
         ) from error
 
 

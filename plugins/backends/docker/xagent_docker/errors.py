@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import traceback
 from collections.abc import Iterator
 
@@ -38,6 +39,12 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> BackendUnavailableE
             )
         if isinstance(cause, ConnectionRefusedError):
             return BackendUnavailableError(COMPONENT, f"no Docker daemon listens at {where}", _START)
+        if isinstance(cause, ssl.SSLError):
+            return BackendUnavailableError(
+                COMPONENT,
+                f"no secure connection to {where}: {cause.reason or cause}",
+                "Check the certificates in DOCKER_CERT_PATH, or those of the Docker context.",
+            )
         if isinstance(cause, Timeout | TimeoutError):
             return BackendUnavailableError(
                 COMPONENT, f"the Docker daemon at {where} does not answer in time", "See the daemon's log."

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from xagent_core import Engine, InputFile, Language, PoolConfig, SandboxLostError, SandboxStartError
+from xagent_core import Engine, InputFile, Language, PoolConfig, SandboxLostError, SandboxStartError, hookimpl
 from xagent_core.config import Settings
 from xagent_core.plugins import Plugins
 from xagent_core.testing.fakes import FakeBackend, FakeRun
@@ -23,7 +23,9 @@ def plugins() -> Plugins:
         name="ahead", run=("ahead", "-u", "{source}"), executables=("ahead",), extensions=(".a",), standby=True
     )
     plugins = Plugins()
-    plugins.add("t", "t", "1", lambda: SimpleNamespace(xagent_register_languages=lambda: [plain, built, ahead]))
+    plugins.add(
+        "t", "t", "1", lambda: SimpleNamespace(xagent_register_languages=hookimpl(lambda: [plain, built, ahead]))
+    )
     return plugins
 
 

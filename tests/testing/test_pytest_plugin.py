@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import xagent_core.selection
-from xagent_core import Backend, BackendRegistration, Probe
+from xagent_core import Backend, BackendRegistration, Probe, hookimpl
 from xagent_core.plugins import Plugins
 
 
@@ -42,12 +42,8 @@ def two_engines(monkeypatch: pytest.MonkeyPatch):
     """One engine that works and one that does not."""
     plugins = Plugins()
     asleep = Probe(available=False, detail="the daemon sleeps", fix="Wake it.")
-    module = SimpleNamespace(
-        xagent_register_backends=lambda: [
-            registration("awake", Probe(available=True)),
-            registration("asleep", asleep),
-        ]
-    )
+    backends = [registration("awake", Probe(available=True)), registration("asleep", asleep)]
+    module = SimpleNamespace(xagent_register_backends=hookimpl(lambda: backends))
     plugins.add("stub", "stub", "1", lambda: module)
     monkeypatch.setattr(xagent_core.selection, "load_plugins", lambda _disabled=(): plugins)
     monkeypatch.delenv("XAGENT_REQUIRE_ENGINES", raising=False)

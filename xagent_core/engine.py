@@ -378,4 +378,8 @@ def run(code: str | ExecutionRequest, *, backend: str | Backend | None = None, *
         async with Engine(backend, settings=settings, pool=replace(settings.pool, ready=0)) as engine:
             return await engine.execute(code, **arguments)
 
-    return asyncio.run(once())
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(once())
+    raise RuntimeError("run() was called where an event loop runs: await Engine.execute there")

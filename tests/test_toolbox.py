@@ -1,0 +1,47 @@
+"""Tools by name, made for one engine and one workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xagent_core import (
+    DuplicatePluginError,
+    Engine,
+    Settings,
+    ToolContext,
+    ToolRegistration,
+    UnknownPluginError,
+    get_tools,
+)
+from xagent_core.plugins import Plugins
+from xagent_core.testing.fakes import FakeBackend
+
+
+@pytest.fixture
+def engine() -> Engine:
+    plugins = Plugins()
+    for name, owner in (("write", "one"), ("run", "one"), ("twice", "one"), ("twice", "two")):
+        plugins.tools.add(
+            ToolRegistration(name=name, summary="", factory=lambda context, name=name: (name, context)), owner
+        )
+    return Engine(FakeBackend(), plugins=plugins, settings=Settings())
+
+
+def test_all_tools_come_by_name_and_know_the_engine_and_the_workspace(engine):
+    tools = get_tools(engine, workspace="work")
+    assert tools == [(name, ToolContext(engine=engine, workspace=Path("work"))) for name in ("run", "write")]
+
+
+def test_some_tools_come_in_the_order_in_which_they_are_named(engine):
+    assert [name for name, _ in get_tools(engine, names=["write", "run"])] == ["write", "run"]
+    assert get_tools(engine, names=[]) == []
+    assert get_tools(engine)[0][1].workspace is None
+
+
+def test_a_tool_that_is_not_there_or_there_twice(engine):
+    with pytest.raises(UnknownPluginError, match="Did you mean write"):
+        get_tools(engine, names=["wirte"])
+    with pytest.raises(DuplicatePluginError, match="provided by one and by two"):
+        get_tools(engine, names=["twice"])

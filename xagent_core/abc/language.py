@@ -58,7 +58,7 @@ class Kernel:
     It starts in the workspace with one more argument, the path of a named pipe, and writes its process id to the
     file `pid` beside that pipe. Then, again and again, it opens the pipe, reads one line to its end (a boundary, a
     number, the path of a file with source text, split by blanks), runs that text, and writes to stdout and to stderr
-    one line: the boundary, `run`, the cell's exit code, `- - -`, and `-` or base64 of a JSON object that may have
+    one line: the boundary, `run`, the cell's exit code, `- - -`, and base64 of a JSON object that may have
     `value` (the text of the last expression's value) and `figures` (paths of pictures in the workspace).
     SIGINT while a cell runs ends the cell, and keeps the state.
 
@@ -160,8 +160,8 @@ class Language:
         Raises:
             InvalidRequestError: The source text cannot be written to a file.
         """
-        wanted = f".{request.language}"
-        name = self.source_name or f"main{wanted if wanted in self.extensions else self.extensions[0]}"
+        asked = f".{request.language}" if request.language in self.aliases else ""
+        name = self.source_name or f"main{asked if asked in self.extensions else self.extensions[0]}"
         may_stand_by = self.standby and not self.build and not request.args and not request.env
 
         def fill(text: str) -> str:

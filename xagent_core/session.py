@@ -286,7 +286,7 @@ class Session:
 def _parse_note(outcome: Outcome) -> dict[str, Any]:
     """What the kernel says; a program that shares its user may have made it up."""
     text = outcome.mark.note if outcome.mark else None
-    if not text or text == "-":
+    if not text:
         return {}
     try:
         note = json.loads(base64.b64decode(text, validate=True))

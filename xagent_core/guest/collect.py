@@ -14,7 +14,7 @@ from xagent_core.guest.archive import ArchiveReader
 from xagent_core.guest.patterns import matches
 from xagent_core.guest.scanner import Mark, Scanner
 from xagent_core.guest.wire import collect_message, list_message, new_boundary
-from xagent_core.types import MIB, OutputFile
+from xagent_core.types import MIB, OutputFile, StreamName
 
 __all__ = ["collect", "listing"]
 
@@ -71,19 +71,22 @@ async def _between_marks(
     sandbox: Sandbox, message: bytes, boundary: str, sink: Callable[[bytes], None], *, room: float
 ) -> bool:
     """Gives what comes on stdout between two marks to `sink`; whether it came whole, and the guest had no error."""
-    scanner = Scanner(boundary)
-    begun = ended = found_all = False
+    scanners: dict[StreamName, Scanner] = {"stdout": Scanner(boundary), "stderr": Scanner(boundary)}
+    # What comes before the first mark was written by processes that the program left.
+    marks: dict[StreamName, list[Mark]] = {"stdout": [], "stderr": []}
     try:
         async with asyncio.timeout(_SECONDS):
             await sandbox.send(message)
-            while not ended and room > 0 and (piece := await sandbox.receive()) is not None:
-                for part in scanner.feed(piece[1]) if piece[0] == "stdout" else ():
+            while min(map(len, marks.values())) < 2 and room > 0:
+                if (piece := await sandbox.receive()) is None:
+                    return False
+                stream, data = piece
+                for part in scanners[stream].feed(data):
                     if isinstance(part, Mark):
-                        # What comes before the first mark was written by processes that the program left.
-                        begun, ended, found_all = True, begun, part.code == 0
-                    elif begun:
+                        marks[stream].append(part)
+                    elif stream == "stdout" and len(marks["stdout"]) == 1:
                         room -= len(part)
                         sink(part)
     except (TimeoutError, SandboxLostError):
         return False
-    return ended and found_all
+    return room > 0 and marks["stdout"][1].code == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xagent_core.abc.language import Language, Packages
+from xagent_core.abc.language import Kernel, Language, Packages
 from xagent_core.hookspecs import hookimpl
 
 
@@ -19,6 +19,7 @@ def xagent_register_languages() -> list[Language]:
             executables=("bash",),
             run=("bash", "{source}"),
             hello="echo hello",
+            session=Kernel(run=("bash", "-c", "{script}"), script="xagent_lang_bash:kernel.sh"),
             packages=Packages(apt=("bash",)),
         )
     ]

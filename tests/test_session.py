@@ -1,0 +1,159 @@
+"""Sessions, on real engines: state between calls, limits that end a call and not the session, files in and out."""
+
+import asyncio
+
+import pytest
+
+from xagent_core import Engine, InvalidRequestError, PoolConfig, SessionClosedError
+
+pytestmark = pytest.mark.parametrize(
+    "backend", [pytest.param(name, marks=pytest.mark.engine(name)) for name in ("bubblewrap", "docker")]
+)
+
+
+@pytest.fixture
+async def engine(backend):
+    async with Engine(backend, pool=PoolConfig(ready=0)) as engine:
+        yield engine
+
+
+STATE = {
+    "python": ("x = 41", "print(x + 1)", "42\n"),
+    "javascript": ("const x = 41", "console.log(x + 1)", "42\n"),
+    "bash": ("x=41", "echo $((x + 1))", "42\n"),
+}
+
+
+@pytest.mark.parametrize("language", STATE)
+async def test_state_lives_between_calls(engine, language):
+    first, second, output = STATE[language]
+    async with engine.session(language) as session:
+        assert (await session.execute(first)).ok
+        result = await session.execute(second)
+    assert (result.status, result.output, result.error, result.state_lost) == ("success", output, "", False)
+
+
+# A computation that never pauses, and one that waits: an interpreter is interrupted differently in each.
+ENDLESS = {
+    "python": ("while True: pass", "import time; time.sleep(60)"),
+    "javascript": ("while (true);", "await new Promise(() => {})"),
+    "bash": ("while :; do :; done", "sleep 60"),
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "code"), [(language, code) for language, codes in ENDLESS.items() for code in codes]
+)
+async def test_a_timeout_ends_the_call_and_keeps_the_state(engine, language, code):
+    first, second, output = STATE[language]
+    async with engine.session(language) as session:
+        await session.execute(first)
+        result = await session.execute(code, timeout=0.5)
+        assert (result.status, result.state_lost) == ("timeout", False)
+        assert (await session.execute(second)).output == output
+
+
+async def test_interrupt_ends_the_call_that_runs(engine):
+    async with engine.session("python") as session:
+        call = asyncio.create_task(session.execute("import time\nprint('on')\ntime.sleep(60)"))
+        await asyncio.sleep(0.7)
+        await session.interrupt()
+        result = await call
+        assert (result.status, result.exit_code, result.output) == ("error", 130, "on\n")
+
+
+async def test_a_call_that_cannot_be_interrupted_costs_the_state_and_says_so(engine):
+    deaf = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
+    async with engine.session("python") as session:
+        await session.execute("x = 1")
+        result = await session.execute(deaf, timeout=0.5)
+        assert (result.status, result.state_lost) == ("timeout", True)
+        assert "NameError" in (await session.execute("x")).error
+
+
+@pytest.mark.parametrize(
+    ("language", "code"), [("python", "import os; os._exit(7)"), ("bash", "exit 7"), ("javascript", "process.exit(7)")]
+)
+async def test_an_interpreter_that_ends_is_started_afresh(engine, language, code):
+    first, _, _ = STATE[language]
+    async with engine.session(language) as session:
+        await session.execute(first)
+        result = await session.execute(code)
+        assert (result.status, result.exit_code, result.state_lost) == ("error", 7, True)
+        assert (await session.execute(first)).ok
+
+
+async def test_python_gives_the_last_value_as_a_notebook_does(engine):
+    async with engine.session("python") as session:
+        assert (await session.execute("x = [1, 2]\nx")).value == "[1, 2]"
+        assert (await session.execute("x = 3")).value is None
+        assert (await session.execute("import asyncio\nawait asyncio.sleep(0) or x")).value == "3"
+        error = (await session.execute("def f():\n    return 1 / 0\nf()")).error
+        assert error.startswith('Traceback (most recent call last):\n  File "<cell 4>", line 3, in <module>')
+        assert "return 1 / 0" in error
+
+
+async def test_output_over_the_limit_ends_the_call_and_keeps_the_state(engine):
+    async with engine.session("python") as session:
+        await session.execute("x = 1")
+        result = await session.execute("while True: print('y' * 1000)")
+        assert (result.status, result.output_truncated, result.state_lost) == ("output_limit", True, False)
+        assert (await session.execute("x")).value == "1"
+
+
+async def test_files_go_in_and_out(engine):
+    content = bytes(range(256)) * 64
+    async with engine.session("bash") as session:
+        await session.write_file("in/a b.bin", content)
+        await session.execute("cp 'in/a b.bin' copy; echo hidden >.h; ln -s /etc/passwd link; mkfifo pipe")
+        assert await session.read_file("copy") == content
+        assert await session.list_files() == [".h", "copy", "in/a b.bin"]
+        assert await session.list_files("in") == ["in/a b.bin"]
+        # What was asked for in between leaves no trace in the next call's output.
+        result = await session.execute("echo done")
+        assert (result.output, result.error) == ("done\n", "")
+        for path in ("link", "pipe", "in", "nothing"):
+            with pytest.raises(InvalidRequestError, match="cannot be read"):
+                await session.read_file(path)
+        with pytest.raises(InvalidRequestError, match="cannot be listed"):
+            await session.list_files("nowhere")
+        with pytest.raises(InvalidRequestError, match="not inside the workspace"):
+            await session.write_file("../x", b"")
+        with pytest.raises(InvalidRequestError, match="could not be written"):
+            await session.write_file("large", bytes(11 * 1024 * 1024))
+        assert (await session.execute("echo alive")).output == "alive\n"
+
+
+async def test_a_closed_session_says_so(engine):
+    async with engine.session("bash") as session:
+        pass
+    with pytest.raises(SessionClosedError, match="closed"):
+        await session.execute("echo")
+
+
+async def test_a_session_that_nobody_uses_is_closed(engine):
+    async with engine.session("bash", idle_seconds=0.3) as session:
+        await session.execute("echo")
+        await asyncio.sleep(1)
+        with pytest.raises(SessionClosedError, match="not used"):
+            await session.execute("echo")
+        assert engine.pool.stats().running == 0
+
+
+async def test_calls_wait_for_each_other(engine):
+    async with engine.session("python") as session:
+        await session.execute("import time; n = 0")
+        step = "m = n; time.sleep(0.05); n = m + 1"
+        await asyncio.gather(*(session.execute(step) for _ in range(4)))
+        assert (await session.execute("n")).value == "4"
+
+
+async def test_a_call_that_is_cancelled_is_killed_and_the_next_starts_afresh(engine):
+    async with engine.session("python") as session:
+        await session.execute("x = 1")
+        call = asyncio.create_task(session.execute("import time; time.sleep(60)"))
+        await asyncio.sleep(0.3)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert (await session.execute("'x' in dir()")).value == "False"

@@ -51,7 +51,7 @@ const transform = () => {
 try {
   writeFileSync("." + source.replace(/ts$/, "js"), transform());
 } catch (error) {
-  console.error(error.stack.split("\\\\n    at ")[0]);
+  console.error(error.stack.split("\\n    at ")[0]);
   process.exitCode = 1;
 }
 """

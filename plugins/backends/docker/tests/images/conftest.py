@@ -9,13 +9,13 @@ import secrets
 import shlex
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from docker.api import APIClient
-from docker.errors import NotFound
+from docker.errors import ImageNotFound
 from docker.utils.utils import kwargs_from_env
 from xagent_docker.daemon import Daemon
 from xagent_docker.images.build import Outcome, build_images
@@ -23,7 +23,7 @@ from xagent_docker.images.progress import Steps
 from xagent_docker.images.sources import AptSource, machine_source
 
 from xagent_core import Language, Packages
-from xagent_core.plugins import Catalogue
+from xagent_core.catalogue import Catalogue
 
 # Given to apt as a proxy's password could be: it must not be found inside.
 SECRET = "c2VjcmV0LW9mLXRoZS1ob3N0"
@@ -44,7 +44,7 @@ FILE: dict[str, object] = {"mode": 0o644}
 Fake = Callable[[str], None]
 
 
-def make_wheel(folder: Path, name: str, files: dict[str, str], version: str = "1.0") -> Path:
+def make_wheel(folder: Path, name: str, files: Mapping[str, str | bytes], version: str = "1.0") -> Path:
     """A wheel of those files, all executable. `pip download` wants to see METADATA."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name.replace('-', '_')}-{version}"
@@ -112,10 +112,14 @@ def root_of(tmp_path: Path, mmdebstrap: Fake) -> Callable[..., None]:
 
 @dataclass(frozen=True)
 class Built:
-    """The session's build: a language of a wheel alone, and one of a wheel, a Debian package and a setup script."""
+    """The session's build: a language of a wheel alone, and one of a wheel, a Debian package and a setup script.
+
+    The third, whose program lacks a shared library, has failed.
+    """
 
     plain: Language
     full: Language
+    broken: Language
     source: AptSource
     outcomes: list[Outcome]
 
@@ -148,6 +152,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         image="127.0.0.1:1/nobody/home:1",
         packages=Packages(apt=("ed", "bash"), setup=SETUP, **wheel),  # type: ignore[arg-type]
     )
+    make_wheel(folder, "xtest-linked", {"apt": Path("/usr/bin/apt").read_bytes()})
+    linked = Packages(pip=("xtest-linked",), programs=(("linked", "apt"),))
+    broken = replace(plain, name=f"broken-{mark}", executables=("linked",), packages=linked)
     machine = machine_source()
     options = (*machine.options, f'Acquire::http::User-Agent "{SECRET}"')
     source = AptSource(suite=machine.suite, lines=machine.lines, options=options)
@@ -155,13 +162,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     with patch.context() as context:
         context.setenv("PIP_NO_INDEX", "1")
         context.setenv("PIP_FIND_LINKS", str(folder))
-        outcomes = asyncio.run(_build((plain, full), source, force=False))
-        yield Built(plain, full, source, outcomes)
+        outcomes = asyncio.run(_build((plain, full, broken), source, force=False))
+        yield Built(plain, full, broken, source, outcomes)
     client = APIClient(version="auto", **kwargs_from_env())
     for outcome in outcomes:
         try:
             client.remove_image(outcome.name, force=True)
-        except NotFound:
+        except ImageNotFound:
             assert outcome.error, f"{outcome.name} was built and is gone"
     client.close()
 

@@ -8,7 +8,8 @@ import platform
 import secrets
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Final
 
 from docker.api import APIClient
 from docker.errors import APIError
+from docker.utils import parse_repository_tag
 
 from xagent_core.abc.language import Language, Packages
 from xagent_core.errors import BackendError, XAgentError
@@ -28,7 +30,7 @@ from xagent_docker.images.layers import Layer, LayerWriter
 from xagent_docker.images.parts import Parts
 from xagent_docker.images.progress import Steps
 from xagent_docker.images.recipe import LANGUAGE_LABEL, PresentImage, cache_folder, inspect, is_current, runtime_labels
-from xagent_docker.images.setup_script import run_setup
+from xagent_docker.images.setup_script import check_libraries, run_setup
 from xagent_docker.images.sources import AptSource
 
 __all__ = ["Outcome", "build_images"]
@@ -130,20 +132,32 @@ class _Builder:
         if language.packages.setup:
             layers = (*layers, await self._setup(language, layers))
         labels = runtime_labels(language, suite=self._source.suite, versions=assembled.versions)
-        await self._load(language, layers, labels, name)
+        async with self._staged(language, layers, labels) as stage:
+            await check_libraries(self._daemon, language, stage)
+            # The name goes over in one step, and only to an image that works.
+            repository, tag = parse_repository_tag(name)
+            await self._daemon.call(f"name image {name}", self._daemon.client.tag, stage, repository, tag)
 
     async def _setup(self, language: Language, layers: Sequence[Layer]) -> Layer:
-        stage = f"xagent-setup-{secrets.token_hex(8)}:stage"
         with LayerWriter(self._folder / f"{language.name}.stage", "the folder for the setup script") as writer:
             writer.folder(cache_folder(language), owner=SANDBOX_ID)
-        try:
-            await self._load(language, (*layers, writer.layer), {}, stage)
+        async with self._staged(language, (*layers, writer.layer), {}) as stage:
             with self._steps.step(f"Setup script of {language.name}"):
                 return await run_setup(self._daemon, language, stage, self._folder / f"{language.name}.cache")
-        finally:
-            await asyncio.shield(self._remove(stage))
 
-    async def _load(self, language: Language, layers: Sequence[Layer], labels: dict[str, str], name: str) -> None:
+    @asynccontextmanager
+    async def _staged(
+        self, language: Language, layers: Sequence[Layer], labels: Mapping[str, str]
+    ) -> AsyncIterator[str]:
+        """An image under a name of its own, which it loses at the end; without another one it is gone then."""
+        name = f"xagent-setup-{secrets.token_hex(8)}:stage"
+        try:
+            await self._load(language, layers, labels, name)
+            yield name
+        finally:
+            await asyncio.shield(self._remove(name))
+
+    async def _load(self, language: Language, layers: Sequence[Layer], labels: Mapping[str, str], name: str) -> None:
         created = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         config = image_config(architecture=self._architecture, created=created, labels=labels, layers=layers)
         async with self._loading:

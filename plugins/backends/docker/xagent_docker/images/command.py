@@ -11,11 +11,12 @@ import typer
 from rich.filesize import decimal
 
 from xagent_core.abc.language import Language
+from xagent_core.catalogue import Catalogue
 from xagent_core.cli.interrupt import run_interruptible
 from xagent_core.cli.report import JSON_OPTION, note, print_json, print_table
 from xagent_core.config import load_settings
 from xagent_core.errors import UnknownLanguageError, XAgentError
-from xagent_core.plugins import Catalogue, load_plugins
+from xagent_core.plugins import load_plugins
 from xagent_docker.daemon import Daemon
 from xagent_docker.images.build import Outcome, build_images
 from xagent_docker.images.inventory import LanguageImages, Slot, take_stock

@@ -1,4 +1,4 @@
-"""Runs a language's setup script in a container that can reach nothing, and takes what it made as a layer."""
+"""Runs a language's programs in a container that can reach nothing: its setup script, and a look at what they need."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import asyncio
 import secrets
 import tarfile
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from docker.api import APIClient
-from docker.errors import APIError
+from docker.errors import NotFound
 
 from xagent_core.abc.language import Language
 from xagent_core.errors import BackendError
@@ -22,7 +23,14 @@ from xagent_docker.images.layers import Layer, LayerWriter
 from xagent_docker.images.recipe import cache_folder
 from xagent_docker.owner import Owner
 
-__all__ = ["run_setup"]
+__all__ = ["check_libraries", "run_setup"]
+
+# Prints `PROGRAM:LIBRARY` for each that is missing; what is no dynamic program needs none.
+_MISSING_LIBRARIES: Final = """
+for program; do
+  ldd "$(command -v "$program")" 2>/dev/null | sed -n "s|^[[:space:]]*\\([^ ]*\\) => not found.*|$program:\\1|p"
+done
+"""
 
 _SECONDS: Final = 900.0
 # Where the daemon's reaper cannot tell whether this process lives.
@@ -44,54 +52,79 @@ async def run_setup(daemon: Daemon, language: Language, image: str, path: Path) 
     Raises:
         BackendError: The script failed or took too long, or the daemon failed.
     """
-    name = f"xagent-setup-{secrets.token_hex(8)}"
-    try:
-        await daemon.call(
-            "create the container of a setup script",
-            daemon.client.create_container_from_config,
-            _container(language, image),
-            name,
-        )
-        await daemon.call("start a setup script", daemon.client.start, name)
-        await _wait(daemon, language, name)
+    async with _container(daemon, image, ["sh", "-e", "-c", language.packages.setup], cache_folder(language)) as name:
+        try:
+            async with asyncio.timeout(_SECONDS):
+                status = await _run(daemon, name)
+        except TimeoutError as error:
+            raise _failed(language, f"took longer than {_SECONDS:g} s") from error
+        if status != 0:
+            raise _failed(
+                language, f"ended with status {status}: {await _output(daemon, name) or 'it printed nothing'}"
+            )
         fetched = path.with_suffix(".fetched")
         with naming_a_full_disk(f"the temporary folder {path.parent}"):
             await daemon.call("hand out what a setup script made", _fetch, daemon.client, name, language, fetched)
             return await asyncio.to_thread(_layer, fetched, language, path)
-    finally:
-        await _remove(daemon, name)
 
 
-async def _wait(daemon: Daemon, language: Language, name: str) -> None:
-    try:
-        async with asyncio.timeout(_SECONDS):
-            ended = await daemon.call("wait for a setup script", daemon.client.wait, name, timeout=None)
-    except TimeoutError as error:
-        raise _failed(language, f"took longer than {_SECONDS:g} s") from error
-    if ended["StatusCode"] != 0:
-        log: bytes = await daemon.call("show the output of a setup script", daemon.client.logs, name, tail=15)
-        words = log.decode("utf-8", "replace").strip() or "it printed nothing"
-        raise _failed(language, f"ended with status {ended['StatusCode']}: {words}")
+async def check_libraries(daemon: Daemon, language: Language, image: str) -> None:
+    """Looks whether the language's programs find the shared libraries that they are linked to.
 
+    Args:
+        daemon: Where to look.
+        language: The language.
+        image: Its image.
 
-async def _remove(daemon: Daemon, name: str) -> None:
-    """Removes the container; shielded, since it must go even when nobody waits for the image any more."""
-    try:
-        await asyncio.shield(
-            daemon.call("remove a container", daemon.client.remove_container, name, force=True, v=True)
+    Raises:
+        BackendError: A library is missing, or the daemon failed.
+    """
+    command = ["sh", "-c", _MISSING_LIBRARIES, "sh", *language.executables]
+    async with _container(daemon, image, command, cache_folder(language)) as name:
+        await _run(daemon, name)
+        missing = await _output(daemon, name)
+    if missing:
+        raise BackendError(
+            COMPONENT,
+            f"programs of {language.name} lack shared libraries: {', '.join(missing.split())}",
+            "The language's plugin must name the Debian packages that have them; until then use `xagent images pull`.",
         )
-    except APIError:
-        # It was never created, or the reaper was faster.
-        return
 
 
-def _container(language: Language, image: str) -> dict[str, Any]:
-    folder = f"/{cache_folder(language)}"
+@asynccontextmanager
+async def _container(daemon: Daemon, image: str, command: list[str], cache: str) -> AsyncIterator[str]:
+    """A container that is not started yet, and is removed at the end."""
+    name = f"xagent-setup-{secrets.token_hex(8)}"
+    config = _config(image, command, f"/{cache}")
+    try:
+        await daemon.call("create a container", daemon.client.create_container_from_config, config, name)
+        yield name
+    finally:
+        # Shielded, since it must go even when nobody waits for the image any more. It may never have been created,
+        # or the reaper was faster.
+        with suppress(NotFound):
+            await asyncio.shield(
+                daemon.call("remove a container", daemon.client.remove_container, name, force=True, v=True)
+            )
+
+
+async def _run(daemon: Daemon, name: str) -> int:
+    await daemon.call("start a container", daemon.client.start, name)
+    ended = await daemon.call("wait for a container", daemon.client.wait, name, timeout=None)
+    return int(ended["StatusCode"])
+
+
+async def _output(daemon: Daemon, name: str) -> str:
+    log: bytes = await daemon.call("show the output of a container", daemon.client.logs, name, tail=15)
+    return log.decode("utf-8", "replace").strip()
+
+
+def _config(image: str, command: list[str], cache: str) -> dict[str, Any]:
     return {
         "Image": image,
-        "Entrypoint": ["sh", "-e", "-c", language.packages.setup],
+        "Entrypoint": command,
         "Cmd": [],
-        "Env": [f"XAGENT_CACHE={folder}", "HOME=/tmp", "TMPDIR=/tmp", "LANG=C.UTF-8"],
+        "Env": [f"XAGENT_CACHE={cache}", "HOME=/tmp", "TMPDIR=/tmp", "LANG=C.UTF-8"],
         "User": f"{SANDBOX_ID}:{SANDBOX_ID}",
         "WorkingDir": "/tmp",  # noqa: S108 - the path inside
         "NetworkDisabled": True,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from xagent_core import __version__
-from xagent_core.cli.report import JSON_OPTION, print_json, print_table
+from xagent_core.cli.report import JSON_OPTION, print_json, print_table, waiting
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,8 +25,8 @@ __all__ = ["make_app"]
 
 # Tried at once, over all backends: more would only take the CPU from each other.
 _AT_ONCE: Final = 2
-# For one language on one backend. A slow machine compiles a first program in 10 s.
-_SECONDS: Final = 60.0
+# For one language on one backend. The first use may prepare something: Go's standard library takes minutes.
+_SECONDS: Final = 300.0
 
 
 def make_app() -> typer.Typer:
@@ -53,7 +53,8 @@ def doctor(
 
     settings = load_settings()
     plugins = load_plugins(settings.disabled_plugins)
-    backends = run_interruptible(_examine(plugins, settings, quick=quick))
+    with waiting("Running a program in every language; what is used for the first time may take minutes."):
+        backends = run_interruptible(_examine(plugins, settings, quick=quick))
     broken = [
         *map(str, plugins.failures),
         *name_clashes(plugins),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import typer
 
 from xagent_core.errors import InvalidRequestError, UnknownPluginError, XAgentError
 
-__all__ = ["JSON_OPTION", "exit_status", "note", "print_json", "print_table", "report_error"]
+__all__ = ["JSON_OPTION", "exit_status", "note", "print_json", "print_table", "report_error", "waiting"]
 
 JSON_OPTION: Any = typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")
 
@@ -38,6 +39,15 @@ def report_error(error: XAgentError, *, as_json: bool) -> None:
 def note(text: str) -> None:
     """One line on stderr, marked as ours, since the program writes there too."""
     typer.echo(f"xagent: {text}", err=True)
+
+
+def waiting(text: str) -> AbstractContextManager[object]:
+    """Shows on stderr, while something takes its time, that it does; only to a person."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)
 
 
 def print_json(document: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import subprocess
 import tarfile
@@ -31,12 +32,14 @@ def client() -> Iterator[APIClient]:
 
 
 @pytest.fixture
-def image(client: APIClient) -> str:
-    """An image with sh and Python, made without a registry."""
-    try:
-        client.inspect_image(IMAGE)
-    except ImageNotFound:
-        client.import_image_from_data(_root_of_this_machines_programs(), repository="xagent-test", tag="1")
+def image(client: APIClient, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image with sh and Python, made without a registry. It stays, for the next run."""
+    with (tmp_path_factory.getbasetemp().parent / "image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests that run at the same time make it once
+        try:
+            client.inspect_image(IMAGE)
+        except ImageNotFound:
+            client.import_image_from_data(_root_of_this_machines_programs(), repository="xagent-test", tag="1")
     return IMAGE
 
 

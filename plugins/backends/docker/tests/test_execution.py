@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import io
 import os
+import tarfile
 import threading
 from collections.abc import Callable
 
@@ -12,7 +15,7 @@ from docker.api import APIClient
 from xagent_docker.owner import Owner
 
 from xagent_core import Engine, InputFile
-from xagent_core.types import Limits
+from xagent_core.types import ExecutionRequest, Limits
 
 pytestmark = pytest.mark.engine("docker")
 
@@ -37,6 +40,25 @@ async def test_input_arguments_and_files_go_in_and_a_file_comes_back(engine: Eng
     )
 
     assert [(file.path, file.content) for file in result.files] == [("out.txt", b"ab" + b"c" * 100_000)]
+
+
+async def test_an_image_without_a_tmp_folder_will_do(engine: Engine, client: APIClient) -> None:
+    container = client.create_container("xagent-test:1", "sh")["Id"]
+    root, without = io.BytesIO(b"".join(client.export(container))), io.BytesIO()
+    client.remove_container(container)
+    with tarfile.open(fileobj=root) as source, tarfile.open(fileobj=without, mode="w") as target:
+        for entry in source:
+            if entry.name.rstrip("/") != "tmp":
+                target.addfile(entry, source.extractfile(entry) if entry.isreg() else None)
+    client.import_image_from_data(without.getvalue(), repository="xagent-test", tag="no-tmp")
+    try:
+        spec = engine.plan(ExecutionRequest(code="", language="test-sh")).spec
+        sandbox = await engine.backend.start(dataclasses.replace(spec, image="xagent-test:no-tmp"))
+        await sandbox.send(b"echo lives >&4\n")
+        assert await sandbox.receive() == ("stdout", b"lives\n")
+        await sandbox.kill()
+    finally:
+        client.remove_image("xagent-test:no-tmp")
 
 
 async def test_five_megabytes_on_both_streams_come_through_whole(engine: Engine) -> None:

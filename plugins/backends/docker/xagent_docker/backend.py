@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import secrets
-import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,8 +41,6 @@ T = TypeVar("T")
 
 _PROBE_SECONDS: Final = 5.0
 _UNDO_SECONDS: Final = 10.0
-# The longest job that the limits allow, and a day for standing by. Only owners on other hosts are judged by it.
-_LIFETIME_SECONDS: Final = 8 * 86400
 _ATTACH: Final = "stream=1&stdin=1&stdout=1&stderr=1"
 
 
@@ -142,12 +139,12 @@ class DockerBackend(Backend):
     async def reap(self) -> list[str]:
         """Goes by the labels, of containers that were never started too."""
         connection = await self._connect()
-        daemon, now, removed = connection.daemon, time.time(), []
+        daemon, removed = connection.daemon, []
         found = await daemon.call(
             "list its containers", daemon.client.containers, all=True, filters={"label": "xagent-sandbox=true"}
         )
         for container in found:
-            why = _why_dead(container["Labels"], connection.owner, now)
+            why = connection.owner.why_removable(container["Labels"])
             if why:
                 await remove(daemon, container["Id"])
                 removed.append(f"docker container {container['Id'][:12]}: {why}")
@@ -227,13 +224,13 @@ class DockerBackend(Backend):
         daemon = connection.daemon
         # The name is known before the daemon answers, so that what it made can be removed if the answer is lost.
         name = f"xagent-{secrets.token_hex(8)}"
-        labels = {
-            "xagent-sandbox": "true",
-            "xagent-owner": str(connection.owner),
-            "xagent-deadline": str(int(time.time()) + _LIFETIME_SECONDS),
-        }
         config = container_config(
-            spec, image=image.name, volumes=image.volumes, labels=labels, runtime=self._runtime, network=self._network
+            spec,
+            image=image.name,
+            volumes=image.volumes,
+            labels=connection.owner.labels(),
+            runtime=self._runtime,
+            network=self._network,
         )
         try:
             answer = await daemon.call("create the sandbox", daemon.client.create_container_from_config, config, name)
@@ -288,15 +285,3 @@ async def _remove_quietly(daemon: Daemon, container: str, end: End | None = None
         await remove(daemon, container, end)
     except BackendError as error:
         logger.warning("container %s could not be removed, the reaper will: %s", container, error)
-
-
-def _why_dead(labels: Mapping[str, str], me: Owner, now: float) -> str:
-    """Why a sandbox can go; empty where it must stay."""
-    owner = Owner.parse(labels.get("xagent-owner", ""))
-    state = "unknown" if owner is None else owner.state(seen_from=me)
-    if state == "dead" and owner is not None:
-        return f"its owner, process {owner.pid}, is dead"
-    deadline = labels.get("xagent-deadline", "")
-    if state == "unknown" and deadline.isdecimal() and int(deadline) < now:
-        return "its deadline has passed"
-    return ""

@@ -13,7 +13,7 @@ from xagent_core.types import NetworkPolicy
 __all__ = ["container_config", "seccomp_profile", "unheld"]
 
 # No image needs to know this user: the guest's environment has HOME, and all that is writable is open to everyone.
-_USER: Final = "1000:1000"
+_UID: Final = 1000
 _CPU_PERIOD: Final = 100_000
 
 # Words of the daemon's warnings when it drops a limit ("Your kernel does not support swap limit capabilities or the
@@ -44,7 +44,9 @@ def container_config(
     Returns:
         What ContainerCreate of the Engine API, version 1.41 or newer, takes.
     """
-    tmp = f"rw,nosuid,nodev,{'exec' if spec.scratch_exec else 'noexec'},size={spec.scratch},mode=1777"
+    # The owner matters where the image has no /tmp: runc then gives the mount the mode 755 in spite of what it says.
+    mode = f"mode=1777,uid={_UID},gid={_UID}"
+    tmp = f"rw,nosuid,nodev,{'exec' if spec.scratch_exec else 'noexec'},size={spec.scratch},{mode}"
     offline = spec.network is NetworkPolicy.NONE
     host: dict[str, Any] = {
         "AutoRemove": True,
@@ -78,7 +80,7 @@ def container_config(
         "Entrypoint": list(spec.command),
         "Cmd": [],
         "Env": [f"{name}={value}" for name, value in spec.env],
-        "User": _USER,
+        "User": f"{_UID}:{_UID}",
         "WorkingDir": "/",
         "Hostname": "sandbox",
         "Labels": dict(labels),

@@ -6,17 +6,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self, Unpack
 
 from xagent_core.abc.backend import Backend, Capabilities
 from xagent_core.config import PoolConfig, Settings, load_settings
-from xagent_core.errors import InvalidRequestError, SandboxLostError, XAgentError
+from xagent_core.errors import SandboxLostError, XAgentError
 from xagent_core.execution import run_program
 from xagent_core.plugins import Plugins, load_plugins
 from xagent_core.policy import Plan, plan
 from xagent_core.pool import Pool
+from xagent_core.request import RequestArguments, make_request
 from xagent_core.selection import find_backend
 from xagent_core.session import Session
 from xagent_core.types import (
@@ -24,10 +25,8 @@ from xagent_core.types import (
     ExecutionRequest,
     ExecutionResult,
     FinishedEvent,
-    InputFile,
     Limits,
     NetworkPolicy,
-    parse_size,
 )
 
 __all__ = ["Engine", "run"]
@@ -131,37 +130,13 @@ class Engine:
             raise XAgentError("engine", "it is not open", "Use `async with Engine(...) as engine:`.")
         return self._pool
 
-    async def execute(
-        self,
-        code: str | ExecutionRequest,
-        *,
-        language: str = "python",
-        timeout: float | None = None,  # noqa: ASYNC109 - the program's limit, which is a result and no exception
-        memory_limit: int | str | None = None,
-        cpu_limit: float | None = None,
-        limits: Limits | None = None,
-        network: NetworkPolicy = NetworkPolicy.NONE,
-        stdin: str | bytes = "",
-        args: Iterable[str] = (),
-        env: Mapping[str, str] | None = None,
-        files: Iterable[InputFile] = (),
-        collect: Iterable[str] = (),
-    ) -> ExecutionResult:
+    async def execute(self, code: str | ExecutionRequest, **arguments: Unpack[RequestArguments]) -> ExecutionResult:
         """Runs a program to its end.
 
         Args:
-            code: Source text, or a whole request, which the other arguments then do not change.
-            language: The name or an alias of an installed language.
-            timeout: Seconds for build and run together.
-            memory_limit: Bytes, or a size such as `"256m"`.
-            cpu_limit: CPUs, 0.5 is half of one.
-            limits: Further limits; `timeout`, `memory_limit` and `cpu_limit` go before it.
-            network: What the program may reach.
-            stdin: What it reads from its standard input.
-            args: Its arguments.
-            env: Its environment variables.
-            files: Put into its working directory.
-            collect: Patterns of files to bring back.
+            code: Source text, or a whole request.
+            **arguments: Beside source text: `language`, `timeout`, `memory_limit`, `cpu_limit`, `limits`, `network`,
+                `stdin`, `args`, `env`, `files`, `collect`; see `RequestArguments`.
 
         Returns:
             What became of it. A program that fails, or is stopped at a limit, is a result too.
@@ -172,21 +147,16 @@ class Engine:
             BackendError: The backend failed; a `SandboxLostError` says whether the code may have run.
             PoolTimeoutError: No sandbox became free.
         """
-        request = (
-            code
-            if isinstance(code, ExecutionRequest)
-            else make_request(
-                code, language=language, timeout=timeout, memory_limit=memory_limit, cpu_limit=cpu_limit,
-                limits=limits, network=network, stdin=stdin, args=args, env=env, files=files, collect=collect,
-            )
-        )  # fmt: skip
+        request = make_request(code, **arguments)
         async with contextlib.aclosing(self._run(request)) as events:
             async for event in events:
                 if isinstance(event, FinishedEvent):
                     return event.result
         raise AssertionError("unreachable: an execution ends with a FinishedEvent")
 
-    async def stream(self, code: str | ExecutionRequest, **arguments: Any) -> AsyncGenerator[Event, None]:
+    async def stream(
+        self, code: str | ExecutionRequest, **arguments: Unpack[RequestArguments]
+    ) -> AsyncGenerator[Event, None]:
         """Runs a program and yields its output as it is produced.
 
         Leaving the loop early kills the program. What is not fetched is not buffered: the program waits.
@@ -201,7 +171,7 @@ class Engine:
         Raises:
             XAgentError: What `execute` raises.
         """
-        request = code if isinstance(code, ExecutionRequest) else make_request(code, **arguments)
+        request = make_request(code, **arguments)
         async with contextlib.aclosing(self._run(request)) as events:
             async for event in events:
                 yield event
@@ -316,48 +286,9 @@ async def _close(upkeep: asyncio.Task[None] | None, pool: Pool | None, backend: 
         await backend.aclose()
 
 
-def make_request(
-    code: str,
-    *,
-    language: str = "python",
-    timeout: float | None = None,
-    memory_limit: int | str | None = None,
-    cpu_limit: float | None = None,
-    limits: Limits | None = None,
-    network: NetworkPolicy = NetworkPolicy.NONE,
-    stdin: str | bytes = "",
-    args: Iterable[str] = (),
-    env: Mapping[str, str] | None = None,
-    files: Iterable[InputFile] = (),
-    collect: Iterable[str] = (),
-) -> ExecutionRequest:
-    """The arguments of `Engine.execute` as a request.
-
-    Raises:
-        InvalidRequestError: A value cannot be used.
-    """
-    for name, value in (("args", args), ("collect", collect)):
-        if isinstance(value, str):
-            raise InvalidRequestError("request", f"{name} must be a list, not a string", f"Write {name}=[{value!r}].")
-    try:
-        input_bytes = stdin.encode("utf-8", "surrogateescape") if isinstance(stdin, str) else stdin
-    except UnicodeEncodeError as error:
-        raise InvalidRequestError("request", f"the input cannot be encoded: {error}") from error
-    own = Limits(timeout=timeout, memory=None if memory_limit is None else parse_size(memory_limit), cpus=cpu_limit)
-    return ExecutionRequest(
-        code=code,
-        language=language,
-        limits=own.over(limits or Limits()),
-        network=network,
-        stdin=input_bytes,
-        args=tuple(args),
-        env=dict(env or {}),
-        files=tuple(files),
-        collect=tuple(collect),
-    )
-
-
-def run(code: str | ExecutionRequest, *, backend: str | Backend | None = None, **arguments: Any) -> ExecutionResult:
+def run(
+    code: str | ExecutionRequest, *, backend: str | Backend | None = None, **arguments: Unpack[RequestArguments]
+) -> ExecutionResult:
     """Runs one program, for synchronous callers.
 
     Args:

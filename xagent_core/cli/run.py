@@ -101,8 +101,8 @@ def run(
     from xagent_core.cli.save import save_files
     from xagent_core.cli.streams import OutputClosedError
     from xagent_core.config import load_settings
-    from xagent_core.engine import make_request
     from xagent_core.plugins import load_plugins
+    from xagent_core.request import make_request
 
     if (file is None) == (code is None):
         raise typer.BadParameter("give one of them", ctx=ctx, param_hint="FILE or --code")

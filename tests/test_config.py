@@ -111,7 +111,7 @@ def test_empty_variables_say_nothing():
         ("[pool]\nmost = 0", ": pool.most", "most=0 is too little. It is at least 1"),
         ("[pool]\nwait_seconds = nan", ": pool.wait_seconds", "wait_seconds=nan is too little"),
         ("[backends]\ndocker = 'x'", ": backends.docker", "must be a table"),
-        ("backend = ", "", "is no TOML"),
+        ("backend = ", "", "cannot be read as TOML"),
     ],
 )
 def test_a_bad_value_in_the_file_is_named_with_its_place(home, text, place, cause):

@@ -126,7 +126,7 @@ def _with_file(settings: Settings, path: Path, text: str) -> Settings:
     try:
         table = tomllib.loads(text)
     except ValueError as error:
-        raise ConfigError(str(path), f"is no TOML: {error}") from error
+        raise ConfigError(str(path), f"cannot be read as TOML: {error}") from error
     _check_known(table, (f.name for f in fields(Settings)), str(path))
     changes: dict[str, Any] = {}
     for name, value in table.items():

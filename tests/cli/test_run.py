@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import pty
 import subprocess
 from pathlib import Path
 
@@ -102,6 +104,15 @@ def test_the_extension_of_the_file_is_kept_where_it_says_what_kind_of_source_it_
 
 def test_stdin_is_the_program_s(xagent, program):
     assert seen(xagent("run", program(echo=True), stdin=b"\xff\0data"))["stdin"] == "\xff\0data"
+
+
+def test_a_terminal_is_not_read(xagent, program):
+    ours, theirs = pty.openpty()
+    process = xagent.start("run", program(echo=True), stdin=theirs)
+    output, _ = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert json.loads(output)["stdin"] == ""
 
 
 def test_a_dash_reads_the_program_from_stdin(xagent):

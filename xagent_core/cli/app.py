@@ -28,7 +28,7 @@ BUILT_IN: Final = {
     "backends": "List the sandbox backends and what each holds on this machine.",
     "languages": "List the languages.",
     "plugins": "List what is installed, and what is broken and why.",
-    "doctor": "Say what is installed and healthy, and what to do about the rest.",
+    "doctor": "Say what is healthy, and what to do about the rest.",
     "clean": "Remove the sandboxes that dead processes left behind.",
 }
 """Commands and their summaries. Each is a module of this package, whose `make_app` is the command's factory."""

@@ -1,7 +1,7 @@
 # Adds up sales.csv for the regions that standard input names, and writes totals.json.
 set -euo pipefail
 
-read -ra wanted
+wanted=($(cat))
 declare -A cents
 while IFS=, read -r region _ units price; do
   cents[$region]=$((${cents[$region]:-0} + units * 10#${price/./}))

@@ -154,6 +154,8 @@ class Pool:
         self._waiters.clear()
         for shelf in self._shelves.values():
             self._clear(shelf)
+            for fill in shelf.fills:
+                fill.cancel()
         for sandbox in list(self._running):
             self._release(sandbox)
         while self._tasks:
@@ -182,7 +184,14 @@ class Pool:
             self._free_place()
             raise self._closed_error()
         self._cold += 1
-        return self._open(await self._completed(self._start_cold(shelf.spec), self._abandon_start))
+        start = self._spawn(self._start_cold(shelf.spec))
+        try:
+            return self._open(await asyncio.shield(start))
+        except asyncio.CancelledError:
+            # A start may take minutes, and a cancelled one leaves nothing; what it made all the same is destroyed.
+            start.cancel()
+            start.add_done_callback(self._abandon_start)
+            raise
 
     def _open(self, sandbox: Sandbox) -> Sandbox:
         if self._closed:

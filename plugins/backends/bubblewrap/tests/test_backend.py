@@ -168,8 +168,7 @@ async def test_the_backend_recovers_from_the_end_of_its_fork_server(engine: Engi
     backend = engine.backend
     assert isinstance(backend, BubblewrapBackend)
     running = await backend.start(spec_of(engine))
-    assert backend._machine is not None
-    os.kill(backend._machine.launcher.pid, signal.SIGKILL)
+    os.kill((await backend._opened()).launcher.pid, signal.SIGKILL)
     async with asyncio.timeout(5):
         assert await running.receive() is None  # its sandboxes end with it
         await running.wait()
@@ -204,7 +203,7 @@ def test_nothing_outlives_an_owner_that_is_killed(tmp_path: Path) -> None:
             plugins.add("test", "test", "0", lambda: module)
             async with Engine(BubblewrapBackend(), plugins=plugins, pool=PoolConfig(ready=1)) as engine:
                 async for event in engine.stream("echo running; sleep 321.5 & sleep 321.5", language="sh"):
-                    print(engine.backend._machine.launcher.pid, flush=True)
+                    print((await engine.backend._opened()).launcher.pid, flush=True)
 
         asyncio.run(main())
         """)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from xagent_bubblewrap import opening
 from xagent_bubblewrap.backend import BubblewrapBackend
 from xagent_bubblewrap.cgroups import find_tree
 from xagent_bubblewrap.owner import Owner
@@ -49,16 +50,6 @@ def test_version_2_goes_beside_its_own_group(tmp_path: Path, owner: Owner) -> No
             ),
         ),
     )
-
-
-def test_version_2_in_a_group_that_was_given_to_us_goes_below_it(tmp_path: Path, owner: Owner) -> None:
-    v2_group(tmp_path)
-    (tmp_path / "cgroup.type").write_text("domain")
-    own = v2_group(tmp_path / "run.scope", "memory pids")
-    v2_group(own / owner.name, "memory pids")
-    tree = find_tree(owner, membership="0::/run.scope\n", mounts=tmp_path, delegated=True)
-    assert tree is not None
-    assert tree.folders["memory"] == own / owner.name
 
 
 def test_version_2_claims_only_the_controllers_that_it_got(tmp_path: Path, owner: Owner) -> None:
@@ -157,16 +148,40 @@ async def test_a_real_group_holds_a_sandbox_and_goes_with_it(engine: Engine) -> 
     assert not [folder for folder in folders if folder.exists()]
 
 
+def test_an_ordinary_user_asks_their_systemd_for_a_scope_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, programs = tmp_path / "run", tmp_path / "bin"
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setattr(opening, "MOUNTS", v2_group(tmp_path / "v2"))
+    environ = {"XDG_RUNTIME_DIR": str(runtime)}
+    assert opening.user_scope(environ) == ()
+    programs.mkdir()
+    (programs / "systemd-run").touch(mode=0o755)
+    assert opening.user_scope(environ) == ()
+    (runtime / "systemd").mkdir(parents=True)
+    assert opening.user_scope(environ)[:3] == (str(programs / "systemd-run"), "--user", "--scope")
+    assert opening.user_scope({}) == ()
+
+
+def test_in_a_scope_the_fork_server_makes_room_for_the_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Path("/proc/self/cgroup").read_text().partition("::")[2].strip().lstrip("/")
+    scope = v2_group(tmp_path / own, "cpu memory pids")
+    monkeypatch.setattr(opening, "MOUNTS", tmp_path)
+    opening._divide_scope(os.getpid())
+    assert (scope / "xagent-forkserver/cgroup.procs").read_text() == str(os.getpid())
+
+
 @pytest.mark.engine("bubblewrap")
 async def test_the_reaper_removes_what_a_dead_owner_left_and_nothing_else(engine: Engine) -> None:
     backend = engine.backend
     assert isinstance(backend, BubblewrapBackend)
     if not (await backend.capabilities()).reports_usage:
         pytest.skip("this user can make no control group here")
-    assert backend._machine is not None
-    assert backend._machine.tree is not None
+    tree = (await backend._opened()).tree
+    assert tree is not None
     sandbox = await backend.start(engine.plan(ExecutionRequest(code="", language="sh")).spec)
-    ours = next(iter(backend._machine.tree.folders.values()))
+    ours = next(iter(tree.folders.values()))
     mine = Owner.this_process()
     dead = ours.with_name(mine.name.replace(f"-{mine.started}-", f"-{mine.started - 1}-"))
     (dead / "7").mkdir(parents=True)

@@ -14,10 +14,10 @@ from typing import Any, Final, Self
 
 from xagent_bubblewrap import bwrap
 from xagent_bubblewrap.caches import LanguageCaches
-from xagent_bubblewrap.cgroups import MOUNTS, CgroupTree, SandboxCgroup, find_tree, reap
+from xagent_bubblewrap.cgroups import MOUNTS, CgroupTree, SandboxCgroup, reap
 from xagent_bubblewrap.launcher import Launcher
 from xagent_bubblewrap.limits import capabilities_of, held, rlimits
-from xagent_bubblewrap.owner import Owner
+from xagent_bubblewrap.opening import open_launcher
 from xagent_bubblewrap.pipes import Pipes, until_readable
 from xagent_bubblewrap.privileges import Privileges, find_privileges
 from xagent_bubblewrap.rootfs import Entry, root_entries
@@ -82,8 +82,7 @@ class BubblewrapBackend(Backend):
         self._python = python
         self._bwrap = bwrap
         self._cgroups = cgroups
-        self._machine: _Machine | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[_Machine] | None = None
         self._probed: Probe | None = None
         self._kinds: dict[tuple[Any, ...], asyncio.Task[_Kind]] = {}
         self._caches = LanguageCaches(self._start_setup, Path(cache) if cache else None)
@@ -132,13 +131,8 @@ class BubblewrapBackend(Backend):
 
     async def start(self, spec: SandboxSpec) -> Sandbox:
         """Starts a bwrap, and returns when its first process is about to run."""
-        start = asyncio.create_task(self._start_kind(spec))
-        try:
-            return await asyncio.shield(start)
-        except asyncio.CancelledError:
-            # What has been asked of the fork server cannot be taken back: what it made must be known to be removed.
-            await _undo(start)
-            raise
+        machine = await self._opened()
+        return await self._launch(machine, spec, await self._kind(spec))
 
     async def reap(self) -> list[str]:
         """Removes the control groups of owners that are dead, and what runs in them."""
@@ -150,10 +144,6 @@ class BubblewrapBackend(Backend):
         for kind in self._kinds.values():
             kind.cancel()
         await self._close()
-
-    async def _start_kind(self, spec: SandboxSpec) -> Sandbox:
-        machine = await self._opened()
-        return await self._launch(machine, spec, await self._kind(spec))
 
     async def _start_setup(self, spec: SandboxSpec, toolchains: Toolchains, writable: Entry) -> Sandbox:
         """For a language's setup script."""
@@ -199,7 +189,13 @@ class BubblewrapBackend(Backend):
             "uid_by_pid": machine.privileges.uid_by_pid,
         }
         roots: dict[str, tuple[Any, ...]] = {kind.root: kind.entries, bwrap.TOOLS: machine.bwrap.tools}
-        return await self._connected(machine.launcher, request, roots, name, cgroup)
+        start = asyncio.create_task(self._connected(machine.launcher, request, roots, name, cgroup))
+        try:
+            return await asyncio.shield(start)
+        except asyncio.CancelledError:
+            # What has been asked of the fork server cannot be taken back: what it made must be known to be removed.
+            await _undo(start)
+            raise
 
     async def _connected(
         self,
@@ -243,43 +239,37 @@ class BubblewrapBackend(Backend):
         return SandboxStartError(self.name, cause, "`xagent doctor` tells what is missing.")
 
     async def _opened(self) -> _Machine:
-        async with self._opening:
-            if self._machine is not None and not self._machine.launcher.alive:
+        """What was found out; found out anew after a failure, and after the end of the fork server."""
+        opening = self._opening
+        if opening is not None and opening.done():
+            if opening.cancelled() or opening.exception() is not None:
+                self._opening = None
+            elif not opening.result().launcher.alive:
                 await self._close()
-            if self._machine is None:
-                self._machine = await self._open()
-            return self._machine
-
-    async def _close(self) -> None:
-        machine, self._machine = self._machine, None
-        if machine is not None:
-            await machine.launcher.aclose()
-            if machine.tree is not None:
-                await asyncio.to_thread(machine.tree.remove)
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open())
+        # It goes on for the others, and for `aclose`, when this caller is cancelled.
+        return await asyncio.shield(self._opening)
 
     async def _open(self) -> _Machine:
         program = await asyncio.to_thread(bwrap.find_bwrap, self.name, self._bwrap)
         seccomp = await asyncio.to_thread(compile_filter, self.name)
         privileges = await asyncio.to_thread(find_privileges)
         hidden = await asyncio.to_thread(bwrap.hidden_paths)
-        launcher, tree = await self._open_launcher(privileges)
+        launcher, tree = await open_launcher(self.name, privileges, cgroups=self._cgroups)
         return _Machine(
             bwrap=program, privileges=privileges, launcher=launcher, tree=tree, seccomp=seccomp, hidden=hidden
         )
 
-    async def _open_launcher(self, privileges: Privileges) -> tuple[Launcher, CgroupTree | None]:
-        mounts = MOUNTS if MOUNTS.is_dir() else Path("/")
-        launcher = Launcher(self.name, privileges=privileges, cgroups=mounts)
-        await launcher.open()
-        if not self._cgroups:
-            return launcher, None
-        tree = await asyncio.to_thread(_own_tree, "self")
-        return launcher, tree
-
-
-def _own_tree(process: str) -> CgroupTree | None:
-    membership = Path("/proc", process, "cgroup")
-    return find_tree(Owner.this_process(), membership=membership.read_text()) if membership.exists() else None
+    async def _close(self) -> None:
+        opening, self._opening = self._opening, None
+        if opening is None:
+            return
+        with contextlib.suppress(BackendError):
+            machine = await opening
+            await machine.launcher.aclose()
+            if machine.tree is not None:
+                await asyncio.to_thread(machine.tree.remove)
 
 
 async def _undo(start: asyncio.Task[Sandbox]) -> None:

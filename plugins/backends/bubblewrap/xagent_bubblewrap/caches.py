@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,8 +30,8 @@ logger = logging.getLogger(__name__)
 _SETUP_SECONDS: Final = 600.0
 _WORDS: Final = 4000
 _DONE: Final = "xagent-setup-done"
-# It fills an empty line of the guest's protocol with nothing, and tells on its own stream how the script ended.
-_SCRIPT: Final = "cd /tmp && (\n{setup}\n) </dev/null >&2 && echo {done}"
+# A shell of its own, in which `set -e` works. Only the last word tells that all went well.
+_SCRIPT: Final = f'sh -c "$1" setup </dev/null >&2 && echo {_DONE}'
 
 Start = Callable[[SandboxSpec, Toolchains, Entry], Awaitable[Sandbox]]
 
@@ -80,15 +82,15 @@ class LanguageCaches:
         try:
             if await asyncio.to_thread(final.is_dir):
                 return final
-            temporary = await asyncio.to_thread(_temporary_folder, parent, key)
+            made = await asyncio.to_thread(_temporary_folder, parent, key)
             try:
                 logger.info("preparing %s once: its setup script fills %s", spec.language, final)
-                problem = await self._run(temporary, spec, toolchains)
+                problem = await self._run(made, spec, toolchains)
                 if not problem:
-                    await asyncio.to_thread(_finish, temporary, final)
+                    await asyncio.to_thread(_finish, made, final)
                     return final
             finally:
-                await asyncio.to_thread(shutil.rmtree, temporary, ignore_errors=True)
+                await asyncio.to_thread(shutil.rmtree, made.parent, ignore_errors=True)
         except (OSError, XAgentError) as error:
             problem = str(error)
         logger.warning("the setup of %s failed, its programs will be slower: %s", spec.language, problem)
@@ -99,7 +101,7 @@ class LanguageCaches:
         inside = inside_path(spec.language)
         generous = replace(
             spec,
-            command=("sh", "-c", _SCRIPT.format(setup=spec.packages.setup, done=_DONE)),
+            command=("sh", "-c", _SCRIPT, "setup", spec.packages.setup),
             env=(*spec.env, ("XAGENT_CACHE", inside), ("HOME", "/tmp")),  # noqa: S108 - a path inside
             memory=max(spec.memory, 2 * GIB),
             scratch=max(spec.scratch, GIB),
@@ -123,21 +125,27 @@ class LanguageCaches:
 
 
 def _temporary_folder(parent: Path, key: str) -> Path:
-    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Two levels: others may write the inner one, which they cannot reach, and a sandbox's user is another.
-    outer = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=parent))
-    outer.chmod(0o777)
-    return outer
+    """A folder that every user may write, since a sandbox's is another one, in one that only this user can enter."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob(f".{key}-*"):
+        # Of a process that was killed: no setup takes that long.
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > 2 * _SETUP_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=parent)) / "made"
+    made.mkdir()
+    made.chmod(0o777)
+    return made
 
 
-def _finish(temporary: Path, final: Path) -> None:
-    """Takes what was made for our own, and puts it in its place; what another process has put there stays."""
-    for path, folders, files in os.walk(temporary):
+def _finish(made: Path, final: Path) -> None:
+    """Makes all of it our own, and puts it in its place; what another process has put there first stays."""
+    for path, folders, files in os.walk(made):
         for name in (*folders, *files):
             os.chown(os.path.join(path, name), os.geteuid(), os.getegid(), follow_symlinks=False)  # noqa: PTH118
-    temporary.chmod(0o755)
+    made.chmod(0o755)
     try:
-        temporary.rename(final)
+        made.rename(final)
     except OSError:
         if not final.is_dir():
             raise

@@ -151,14 +151,13 @@ def _table(folder: Path | None, name: str) -> dict[str, int]:
     return {}
 
 
-def find_tree(owner: Owner, *, membership: str, mounts: Path = MOUNTS, delegated: bool = False) -> CgroupTree | None:
+def find_tree(owner: Owner, *, membership: str, mounts: Path = MOUNTS) -> CgroupTree | None:
     """Makes the owner's folders where this process may, below or beside its own group.
 
     Args:
         owner: Names them.
         membership: The text of `/proc/PID/cgroup` of the process that will fork sandboxes.
         mounts: Where the hierarchies are mounted.
-        delegated: Whether that process's own group (version 2) is ours to divide, and holds no other process.
 
     Returns:
         The folders; None where nothing can be limited.
@@ -168,7 +167,7 @@ def find_tree(owner: Owner, *, membership: str, mounts: Path = MOUNTS, delegated
         if "" not in own:
             return None
         group = mounts / own[""].lstrip("/")
-        return _find_v2(owner, group, top=mounts, delegated=delegated)
+        return _find_v2(owner, group, top=mounts)
     return _find_v1(owner, own, mounts)
 
 
@@ -196,11 +195,11 @@ def _find_v1(owner: Owner, own: Mapping[str, str], mounts: Path) -> CgroupTree |
     return CgroupTree(version=1, folders=folders, swap=swap) if limits else None
 
 
-def _find_v2(owner: Owner, group: Path, *, top: Path, delegated: bool) -> CgroupTree | None:
+def _find_v2(owner: Owner, group: Path, *, top: Path) -> CgroupTree | None:
     # A group with processes of its own can have no limited groups below it, except the root; so take the parent,
     # whose other limits then hold for sandboxes as they do for this process.
     is_root = group == top and not (top / "cgroup.type").exists()
-    parent = group if delegated or is_root else group.parent
+    parent = group if is_root else group.parent
     if not parent.is_relative_to(top) or not group.is_dir():
         return None
     folder = parent / owner.name

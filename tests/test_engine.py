@@ -569,3 +569,51 @@ def test_run_is_the_door_for_synchronous_callers(monkeypatch):
 async def test_run_in_an_event_loop_says_so():
     with pytest.raises(RuntimeError, match=r"await Engine\.execute there"):
         run("", backend=FakeBackend())
+
+
+# --- sessions: the streams stay in step whatever is cut short
+
+
+@pytest.mark.parametrize("operation", ["read", "write", "list"])
+async def test_a_session_goes_on_after_a_file_operation_that_was_cancelled(host, operation):
+    async with host.session("shell") as session:
+        await session.execute(
+            "head -c 3000000 /dev/zero >big; echo kept >state; mkdir -p d; touch d/$(seq -s ' d/' 500)"
+        )
+        for delay in (0, 0.001, 0.005, 0.02):
+            work = {
+                "read": lambda: session.read_file("big"),
+                "write": lambda: session.write_file("new", b"x" * 1_000_000),
+                "list": session.list_files,
+            }[operation]
+            task = asyncio.create_task(work())
+            await asyncio.sleep(delay)
+            task.cancel()
+            await asyncio.wait([task])
+            result = await session.execute("cat state")
+            assert result.output in ("kept\n", "")
+            if result.output == "":  # The sandbox was given up with what it held: then that is said.
+                assert result.state_lost or "state" in result.error
+                await session.execute("head -c 3000000 /dev/zero >big; echo kept >state")
+
+
+async def test_a_session_goes_on_after_a_file_that_is_too_large(host):
+    async with host.session("shell", limits=Limits(collect=1000, scratch=64 * MIB)) as session:
+        await session.execute("head -c 3000000 /dev/zero >big; echo small >small")
+        with pytest.raises(InvalidRequestError, match="larger than the limit"):
+            await session.read_file("big")
+        assert await session.read_file("small") == b"small\n"
+        assert (await session.execute("cat small")).output == "small\n"
+
+
+async def test_a_session_tells_that_a_cancelled_call_has_cost_its_state(host):
+    async with host.session("shell") as session:
+        assert not (await session.execute("echo kept >state")).state_lost
+        call = asyncio.create_task(session.execute("sleep 60"))
+        await asyncio.sleep(0.1)
+        call.cancel()
+        await asyncio.wait([call])
+        result = await session.execute("cat state")
+        assert result.state_lost
+        assert not result.ok
+        assert not (await session.execute("true")).state_lost

@@ -19,7 +19,7 @@ from xagent_core.errors import InvalidRequestError, SessionClosedError
 from xagent_core.execution import Transcript, make_result
 from xagent_core.guest.collect import collect, listing
 from xagent_core.guest.exchange import Exchange, Outcome, RawOutput
-from xagent_core.guest.health import answer
+from xagent_core.guest.health import answer, is_alive
 from xagent_core.guest.kernel import INTERRUPT, cell_message, kernel_command, resume_message
 from xagent_core.guest.wire import files_message, job_message, new_boundary
 from xagent_core.policy import Plan
@@ -37,6 +37,7 @@ from xagent_core.types import (
 __all__ = ["Session"]
 
 _WRITE_SECONDS: Final = 30.0
+_CATCH_UP_SECONDS: Final = 5.0
 
 
 class Session:
@@ -69,6 +70,8 @@ class Session:
         self._used = time.monotonic()
         self._watch: asyncio.Task[None] | None = None
         self._closed = ""
+        self._in_step = True  # Whether all that the guest has answered was read.
+        self._lost = False  # Whether a sandbox was given up that no result has told of yet.
 
     async def __aenter__(self) -> Self:
         """Takes a sandbox.
@@ -129,6 +132,7 @@ class Session:
         async with self._busy:
             asked = time.monotonic()
             sandbox = await self._open()
+            lost_before = self._lost
             self._calls += 1
             transcript, seconds = Transcript(), self._planned.limits.timeout if timeout is None else timeout
             finished = False
@@ -149,7 +153,9 @@ class Session:
                 self._used = time.monotonic()
                 if not finished:
                     await self._drop()
-            yield FinishedEvent(result=replace(result, state_lost=lost))
+                    self._lost = True
+            self._lost = False
+            yield FinishedEvent(result=replace(result, state_lost=lost or lost_before))
 
     async def interrupt(self) -> None:
         """Ends the call that runs, if one does; its state is kept where the language has a kernel."""
@@ -168,11 +174,11 @@ class Session:
             SessionClosedError: The session has ended.
         """
         file = InputFile(path, content)
-        async with self._busy:
+        async with self._files() as sandbox:
             boundary = new_boundary()
             message = files_message(file.path, file.content, boundary=boundary)
-            mark = await answer(await self._open(), message, boundary=boundary, within=_WRITE_SECONDS)
-            self._used = time.monotonic()
+            mark = await answer(sandbox, message, boundary=boundary, within=_WRITE_SECONDS)
+            self._in_step = mark is not None
         if mark is None or mark.code:
             raise InvalidRequestError("session", f"{path!r} could not be written", "The scratch space may be full.")
 
@@ -191,11 +197,10 @@ class Session:
             SessionClosedError: The session has ended.
         """
         path = relative_path(path, "file")
-        async with self._busy:
-            files, complete = await collect(
-                await self._open(), (glob.escape(path),), limit=self._planned.limits.collect, end_jobs=False
-            )
-            self._used = time.monotonic()
+        async with self._files() as sandbox:
+            limit = self._planned.limits.collect
+            files, complete = await collect(sandbox, (glob.escape(path),), limit=limit, end_jobs=False)
+            self._in_step = complete
         if not files:
             cause = "there is no such file" if complete else "it is larger than the limit, or could not be read"
             raise InvalidRequestError("session", f"{path!r} cannot be read: {cause}", "See list_files.")
@@ -215,9 +220,9 @@ class Session:
             SessionClosedError: The session has ended.
         """
         folder = "." if path == "." else relative_path(path, "folder")
-        async with self._busy:
-            paths = await listing(await self._open(), folder)
-            self._used = time.monotonic()
+        async with self._files() as sandbox:
+            paths = await listing(sandbox, folder)
+            self._in_step = paths is not None
         if paths is None:
             raise InvalidRequestError("session", f"{path!r} cannot be listed", "Is it a folder of the workspace?")
         return paths
@@ -226,10 +231,27 @@ class Session:
         """The session's sandbox; a new one where the last call has cost it."""
         if self._closed:
             raise SessionClosedError("session", self._closed, "Open another with engine.session().")
+        if self._sandbox is not None and not self._in_step:
+            # An answer that was not read to its end comes before the answer to this.
+            if not await is_alive(self._sandbox, within=_CATCH_UP_SECONDS):
+                await self._drop()
+                self._lost = True
+            self._in_step = True
         if self._sandbox is None:
             self._lease = self._pool.sandbox(self._spec)
             self._sandbox = await self._lease.__aenter__()
         return self._sandbox
+
+    @contextlib.asynccontextmanager
+    async def _files(self) -> AsyncGenerator[Sandbox, None]:
+        """The sandbox, for one file operation; whether its answer was read to its end is for the caller to say."""
+        async with self._busy:
+            sandbox = await self._open()
+            self._in_step = False
+            try:
+                yield sandbox
+            finally:
+                self._used = time.monotonic()
 
     async def _drop(self) -> None:
         lease, self._lease, self._sandbox = self._lease, None, None

@@ -197,6 +197,7 @@ def test_auto_takes_the_best_backend_that_answers(xagent, program):
         ((), "FILE or --code"),
         (("main.plain", "--code", "x"), "FILE or --code"),
         (("missing.plain",), "cannot be read: No such file"),
+        (("",), "cannot be read: Is a directory"),
         (("main.plain", "extra"), "unexpected extra argument"),
         (("main.plain", "--timeout", "soon"), "--timeout"),
         (("main.plain", "--timeout", "-1"), "limit timeout=-1.0 is out of bounds"),
@@ -223,10 +224,19 @@ def test_wrong_usage_has_status_2_and_says_what_is_wrong(xagent, program, args, 
     assert done.stdout == b""
 
 
-def test_input_that_cannot_fit_is_refused_and_not_read_to_its_end(xagent, program):
-    code = program()
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("main.plain",),
+        ("-", "-l", "plain"),
+        ("/dev/zero", "-l", "plain"),
+        ("main.plain", "--file", "/dev/zero"),
+    ],
+)
+def test_input_that_cannot_fit_is_refused_and_not_read_to_its_end(xagent, program, args):
+    program()
     with Path("/dev/zero").open("rb") as endless:
-        process = xagent.start("run", code, stdin=endless)
+        process = xagent.start("run", *args, stdin=endless)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert b"Raise the scratch limit" in errors

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -97,6 +95,7 @@ def run(
 
     What is piped into xagent is the program's standard input.
     """
+    from xagent_core.cli.given import environment, input_file, language_of, own_input, room, source
     from xagent_core.cli.interrupt import run_interruptible
     from xagent_core.cli.save import save_files
     from xagent_core.cli.streams import OutputClosedError
@@ -110,17 +109,18 @@ def run(
         raise typer.BadParameter("say where the files go, with --output-dir", ctx=ctx, param_hint="--collect")
     settings = load_settings()
     plugins = load_plugins(settings.disabled_plugins)
-    name = language or (_language_of(file, plugins) if file not in (None, "-") else "python")
+    name = language or (language_of(Path(file), plugins) if file and file != "-" else "python")
+    most = room(plugins, settings, name)
     request = make_request(
-        _source(file) if code is None else code,
+        source(file or "", most=most) if code is None else code,
         language=name,
         timeout=timeout,
         memory_limit=memory,
         cpu_limit=cpus,
-        stdin=b"" if file == "-" else _own_input(_room(plugins, settings, name)),
+        stdin=b"" if file == "-" else own_input(most=most),
         args=ctx.meta[_ARGUMENTS],
-        env=_environment(env or (), os.environ),
-        files=[_input_file(text) for text in files or ()],
+        env=environment(env or (), os.environ),
+        files=[input_file(text, most=most) for text in files or ()],
         collect=collect or (),
     )
     try:
@@ -134,69 +134,6 @@ def run(
 
         print_json(TypeAdapter(type(result)).dump_python(result, mode="json"))
     raise typer.Exit(_status(result))
-
-
-def _source(file: str | None) -> str:
-    content = sys.stdin.buffer.read() if file == "-" else _read(Path(file or ""), "FILE")
-    return content.decode("utf-8", "surrogateescape")
-
-
-def _read(path: Path, option: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}", param_hint=option) from error
-
-
-def _language_of(file: str | None, plugins: Plugins) -> str:
-    from xagent_core.errors import UnknownLanguageError
-
-    path = Path(file or "")
-    if found := plugins.language_for_file(path.name):
-        # An alias that is an extension says which kind of source it is, as with .mjs and .cjs.
-        ending = max((e for e in found.extensions if path.name.endswith(e)), key=len).removeprefix(".")
-        return ending if ending in found.aliases else found.name
-    extensions = {extension: lang.name for lang in plugins.languages for extension in lang.extensions}
-    near = difflib.get_close_matches(path.suffix, extensions, n=3)
-    hint = f"Did you mean {' or '.join(f'{e} ({extensions[e]})' for e in near)}? " if near else ""
-    known = ", ".join(sorted(lang.name for lang in plugins.languages)) or "none"
-    raise UnknownLanguageError(
-        f"file {path.name}",
-        "its extension belongs to no installed language",
-        f"{hint}Add --language; installed: {known}.",
-    )
-
-
-def _room(plugins: Plugins, settings: Settings, language: str) -> int:
-    """The scratch space that the program will have: more input than that is refused, so no more need be read."""
-    return max(settings.limits.scratch or 0, plugins.languages[language].needs.scratch)
-
-
-def _own_input(room: int) -> bytes:
-    """What was piped or redirected into this process; nothing where a person sits there."""
-    if sys.stdin is None or sys.stdin.isatty():
-        return b""
-    return sys.stdin.buffer.read(room + 1)
-
-
-def _input_file(text: str) -> Any:
-    """`LOCAL[:PATH]` as a file; a colon that is part of an existing file's name is one."""
-    from xagent_core.types import InputFile
-
-    local, _, path = text.rpartition(":")
-    if not local or Path(text).exists():
-        local, path = text, ""
-    return InputFile(path or Path(local).name, _read(Path(local), "--file"))
-
-
-def _environment(items: Iterable[str], own: Mapping[str, str]) -> dict[str, str]:
-    env = {}
-    for item in items:
-        name, equals, value = item.partition("=")
-        if not equals and name not in own:
-            raise typer.BadParameter(f"{name} is not set here; write {name}=VALUE", param_hint="--env")
-        env[name] = value if equals else own[name]
-    return env
 
 
 async def _execute(

@@ -55,8 +55,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 async def _missing(name: str) -> str:
     """Why the backend cannot be used here; empty where it can."""
-    from xagent_core.selection import get_backend
     from xagent_core.errors import XAgentError
+    from xagent_core.selection import get_backend
 
     try:
         backend = get_backend(name)

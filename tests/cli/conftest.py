@@ -124,7 +124,7 @@ class Xagent:
             capture_output=True,
             env=self.env | env,
             cwd=self.home,
-            timeout=60,
+            timeout=240,
             check=False,
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -17,7 +18,8 @@ ENGINES = [pytest.param(name, marks=pytest.mark.engine(name)) for name in ("dock
 @pytest.mark.parametrize("program", ["totals.py", "totals.js", "totals.ts", "totals.sh", "totals.go"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_real_program(xagent, engine, program):
-    xagent.env |= {"XAGENT_DISABLED_PLUGINS": "xagent-fake"}
+    # The user's cache, so that the first test, and not this one each time, has Go's standard library compiled.
+    xagent.env |= {"XAGENT_DISABLED_PLUGINS": "xagent-fake", "XDG_CACHE_HOME": str(platformdirs.user_cache_path())}
     done = xagent(
         "run", str(EXAMPLES / program), "--backend", engine, "--file", str(EXAMPLES / "sales.csv"),
         "--collect", "*.json", "--output-dir", "results", "--json", stdin=b"north south",

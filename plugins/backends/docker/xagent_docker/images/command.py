@@ -39,7 +39,7 @@ def make_app(installed: Callable[[], Catalogue[Language]] | None = None) -> type
     Args:
         installed: Finds the languages; by default those of the installed plugins.
     """
-    app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     find = installed or _installed
 
     @app.callback()
@@ -53,9 +53,7 @@ def make_app(installed: Callable[[], Catalogue[Language]] | None = None) -> type
         if as_json:
             print_json([_stock_document(item) for item in stock])
         else:
-            print_table(
-                ["Language", "Default image", "Own image (xagent images build)", "Used"], map(_stock_row, stock)
-            )
+            print_table(["Language", "Default image", "Own image", "Used"], map(_stock_row, stock))
 
     @app.command()
     def pull(languages: Languages = None, *, as_json: Json = False) -> None:
@@ -81,7 +79,10 @@ def make_app(installed: Callable[[], Catalogue[Language]] | None = None) -> type
         ] = "",
         as_json: Json = False,
     ) -> None:
-        """Build the project's own images, from Debian packages and PyPI wheels: no container registry is needed."""
+        """Build the project's own images; this needs no container registry.
+
+        They are made of Debian packages and of wheels, which apt and pip get from where they are configured to.
+        """
         chosen = _selected(find(), languages)
         outcomes = run_interruptible(_build(chosen, force=force, suite=suite, mirror=mirror))
         errors = [outcome.error for outcome in outcomes if outcome.error]
@@ -192,7 +193,7 @@ def _stock_document(item: LanguageImages) -> dict[str, Any]:
         "default": _slot_document(item.default),
         "own": {**(_slot_document(own) or {}), **made},
         "configured": _slot_document(item.chosen),
-        "used": item.used.name if item.used else None,
+        "used": item.used_name,
     }
 
 
@@ -212,28 +213,28 @@ def _size(size: int | None) -> str:
     return decimal(size) if size is not None else ""
 
 
-def _slot_text(slot: Slot | None) -> str:
-    if slot is None:
-        return "none"
+def _state(slot: Slot) -> str:
     if slot.present is None:
-        return f"{slot.name} (not present)"
+        return "not present"
     old = ", not current" if slot.current is False else ""
-    return f"{slot.name} ({_size(slot.present.size)}, {slot.present.created[:10]}{old})"
+    return f"{_size(slot.present.size)}, {slot.present.created[:10]}{old}"
 
 
 def _stock_row(item: LanguageImages) -> list[str]:
-    used = item.used
-    missing = used is not None and used.present is None
+    default, used = item.default, item.used
+    kind = "default" if used is default else "own" if used is item.own else f"configured: {item.used_name}"
+    missing = " (pulled on first use)" if used and used.present is None else ""
     return [
         item.language,
-        _slot_text(item.default),
-        _slot_text(item.own),
-        f"{used.name}{' (pulled on first use)' if missing else ''}" if used else "none",
+        f"{default.name} ({_state(default)})" if default else "none",
+        _state(item.own),
+        f"{kind}{missing}" if used else "none",
     ]
 
 
 def _outcome_row(outcome: Outcome) -> list[str]:
     image = outcome.image
     how = "failed" if outcome.error else f"in {outcome.seconds:.0f} s" if outcome.built else "is current"
-    of = ", ".join(f"{name} {version}" for name, version in image.versions.items()) if image else ""
+    versions = image.versions.items() if image else ()
+    of = ", ".join(f"{name} {version}" for name, version in versions if name != "base-files")
     return [outcome.language, outcome.name, _size(image.size if image else None), how, of]

@@ -51,6 +51,11 @@ class LanguageImages:
             return self.chosen
         return self.own if self.own.present else self.default
 
+    @property
+    def used_name(self) -> str | None:
+        """Its name."""
+        return self.used.name if self.used else None
+
 
 async def take_stock(daemon: Daemon, languages: Iterable[Language], chosen: Mapping[str, str]) -> list[LanguageImages]:
     """Looks up the images of several languages.

@@ -38,11 +38,12 @@ read -r version <"$goroot/VERSION"
 """
 
 # `go build` is for modules, for several files, and for what needs files beside the source. Without its cache it builds
-# the standard library too, which takes ten times the memory of the program: so one package at a time.
+# the standard library too, which takes ten times the memory of the program. It looks packages up in an index in the
+# cache, and fails where the cache is read-only and the index is for files with other dates: so without that index.
 _BUILD: Final = f"""
 source=$1
 {_SETTINGS}
-export GOMAXPROCS={_THREADS} GOCACHE={_CACHE}/build
+export GOMAXPROCS={_THREADS} GOCACHE={_CACHE}/build GODEBUG=goindex=0
 several() {{
   set -- *.go
   [ $# -gt 1 ] || [ -e go.mod ] || grep -q '^//go:embed' "$source"

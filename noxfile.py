@@ -96,7 +96,7 @@ def imports(session: nox.Session) -> None:
     rules.write_text(plugin_rules(packages()), "utf-8")
     session.run("lint-imports", "--config", str(rules))
     heavy = {"docker", "langchain_core", "podman", "pydantic", "rich", "typer", *packages()}
-    check = f"import sys, xagent_core; loaded = {heavy} & sys.modules.keys(); assert not loaded, loaded"
+    check = f"import sys, xagent_core; loaded = sys.modules.keys() & {sorted(heavy)}; assert not loaded, loaded"
     session.run("python", "-c", check)
 
 
@@ -144,7 +144,7 @@ def packages() -> list[str]:
 
 def pytest(session: nox.Session, *, with_engines: bool = CI) -> None:
     """Runs pytest, two tests at a time, or as `-- ARGUMENTS` say; with every engine, or with those that answer."""
-    arguments = session.posargs or ["-n", "2", "--dist", "loadgroup", "--timeout", "300"]
+    arguments = session.posargs or ["-n", "2", "--dist", "loadgroup", "--timeout", "300", "--durations", "15"]
     if not with_engines:
         session.run("pytest", *arguments)
         return

@@ -197,7 +197,7 @@ def test_auto_takes_the_best_backend_that_answers(xagent, program):
         ((), "FILE or --code"),
         (("main.plain", "--code", "x"), "FILE or --code"),
         (("missing.plain",), "cannot be read: No such file"),
-        (("",), "cannot be read: Is a directory"),
+        (("",), "belongs to no installed language"),
         (("main.plain", "extra"), "unexpected extra argument"),
         (("main.plain", "--timeout", "soon"), "--timeout"),
         (("main.plain", "--timeout", "-1"), "limit timeout=-1.0 is out of bounds"),

@@ -109,7 +109,7 @@ def run(
         raise typer.BadParameter("say where the files go, with --output-dir", ctx=ctx, param_hint="--collect")
     settings = load_settings()
     plugins = load_plugins(settings.disabled_plugins)
-    name = language or (language_of(Path(file), plugins) if file and file != "-" else "python")
+    name = language or (language_of(Path(file), plugins) if file is not None and file != "-" else "python")
     most = room(plugins, settings, name)
     request = make_request(
         source(file or "", most=most) if code is None else code,

@@ -72,8 +72,7 @@ class Pool:
     """The sandboxes of one backend.
 
     There are `config.most` places. Each is free, or belongs to one sandbox that starts, is ready, runs or ends, or to
-    one caller who is about to start one. Work that holds a place goes on when its caller is cancelled: only so is
-    it known what there is to destroy.
+    one caller who is about to start one. A place is free again only when what had it is known to be gone.
 
     Args:
         backend: Starts them.

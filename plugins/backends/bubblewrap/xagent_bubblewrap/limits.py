@@ -37,9 +37,7 @@ def capabilities_of(tree: CgroupTree | None, privileges: Privileges) -> Capabili
         limits.add("memory")
         how["memory"] = group if tree and tree.swap else f"{group}, swap discouraged only"
     else:
-        how["memory"] = (
-            "held roughly, and for each process (RLIMIT_DATA): no control group can be made"
-        )
+        how["memory"] = "held roughly, and for each process (RLIMIT_DATA): no control group can be made"
     if "cpu" in folders:
         limits.add("cpus")
         how["cpus"] = group

@@ -167,7 +167,7 @@ async def test_a_characters_bytes_are_put_together_and_what_is_no_utf8_is_shown(
 )
 async def test_each_way_to_end_has_its_status(run_, status, exit_code):
     async with engine_on(FakeBackend(replace(run_, stdout=b"before\n"))) as engine:
-        result = await engine.execute("", language="shell", timeout=0.05)
+        result = await engine.execute("", language="shell", timeout=0.05 if status == "timeout" else 30)
     assert (result.status, result.exit_code, result.output) == (status, exit_code, "before\n")
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
+import os
+import platform
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +74,7 @@ async def test_to_the_kernel_it_is_no_privileged_user(inside: Callable[..., Any]
 
 async def test_no_further_user_namespace_can_be_made(inside: Callable[..., Any]) -> None:
     assert await inside(_CTYPES + """
+import ctypes
 import json
 NEWUSER, NEWNS = 0x10000000, 0x00020000
 libc.unshare(NEWUSER | NEWNS)
@@ -99,16 +103,30 @@ async def test_a_system_call_filter_is_on(inside: Callable[..., Any]) -> None:
     assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
 
 
-async def test_the_kernels_keys_are_out_of_reach(inside: Callable[..., Any]) -> None:
-    assert await inside(_CTYPES + """
+async def test_the_kernels_keys_are_out_of_reach(inside: Callable[..., Any], a_key: str) -> None:
+    made, read, shown = await inside(_CTYPES + """
+import ctypes
 import json
-key = call("add_key", b"user", b"x", b"y", 1, -3)
 try:
-    shown = open("/proc/keys").read()
-except OSError:
+    with open("/proc/keys") as file:
+        shown = file.read()
+except PermissionError:
     shown = ""
-print(json.dumps([key, call("keyctl", 0, -3, 1), shown]))
-""") == ["ENOSYS", "ENOSYS", ""]  # fmt: skip
+print(json.dumps([call("add_key", b"user", b"x", b"y", 1, -3), call("keyctl", 0, -3, 1), shown]))
+""")  # fmt: skip
+    assert (made, read) == ("ENOSYS", "ENOSYS")
+    assert a_key not in shown
+
+
+@pytest.fixture
+def a_key() -> str:
+    """A key of whoever runs the tests, in the keyring of their session, which their programs inherit."""
+    libc, name = ctypes.CDLL(None, use_errno=True), f"xagent-test-{os.getpid()}"
+    number = {"x86_64": 248, "aarch64": 217}[platform.machine()]
+    session = -3
+    assert libc.syscall(number, b"user", name.encode(), b"secret", 6, session) > 0, os.strerror(ctypes.get_errno())
+    assert name in Path("/proc/keys").read_text()
+    return name
 
 
 # The rest of the list.

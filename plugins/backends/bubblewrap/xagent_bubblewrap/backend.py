@@ -51,6 +51,7 @@ class _Machine:
     tree: CgroupTree | None
     seccomp: bytes
     hidden: tuple[str, ...]
+    capabilities: Capabilities
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,8 +127,7 @@ class BubblewrapBackend(Backend):
 
     async def capabilities(self) -> Capabilities:
         """What the control groups hold, and what is left to limits of each process."""
-        machine = await self._opened()
-        return capabilities_of(machine.tree, machine.privileges)
+        return (await self._opened()).capabilities
 
     async def start(self, spec: SandboxSpec) -> Sandbox:
         """Starts a bwrap, and returns when its first process is about to run."""
@@ -170,7 +170,7 @@ class BubblewrapBackend(Backend):
         return _Kind(root=str(extra), entries=entries, env={"PATH": toolchains.path, **toolchains.env})
 
     async def _launch(self, machine: _Machine, spec: SandboxSpec, kind: _Kind, *, writable: str = "") -> Sandbox:
-        held(self.name, spec, capabilities_of(machine.tree, machine.privileges))
+        held(self.name, spec, machine.capabilities)
         name = f"{os.getpid()}-{next(self._numbers)}"
         cgroup = None
         if machine.tree is not None:
@@ -255,10 +255,16 @@ class BubblewrapBackend(Backend):
         program = await asyncio.to_thread(bwrap.find_bwrap, self.name, self._bwrap)
         seccomp = await asyncio.to_thread(compile_filter, self.name)
         privileges = await asyncio.to_thread(find_privileges)
-        hidden = await asyncio.to_thread(bwrap.hidden_paths)
+        hidden = await asyncio.to_thread(bwrap.hidden_paths, keys=not privileges.uid_by_pid)
         launcher, tree = await open_launcher(self.name, privileges, cgroups=self._cgroups)
         return _Machine(
-            bwrap=program, privileges=privileges, launcher=launcher, tree=tree, seccomp=seccomp, hidden=hidden
+            bwrap=program,
+            privileges=privileges,
+            launcher=launcher,
+            tree=tree,
+            seccomp=seccomp,
+            hidden=hidden,
+            capabilities=capabilities_of(tree, privileges),
         )
 
     async def _close(self) -> None:

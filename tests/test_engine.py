@@ -617,3 +617,27 @@ async def test_a_session_tells_that_a_cancelled_call_has_cost_its_state(host):
         assert result.state_lost
         assert not result.ok
         assert not (await session.execute("true")).state_lost
+
+
+async def test_a_program_that_never_lets_its_reader_wait_meets_the_timeout(host):
+    """There is always something to fetch, and the reader is slow."""
+    events = host.stream("exec yes", language="shell", timeout=0.5, limits=Limits(output=2**30))
+    last = None
+    async with asyncio.timeout(10):
+        async for event in events:
+            await asyncio.sleep(0.05)
+            last = event
+    assert last.result.status == "timeout"
+
+
+async def test_a_program_is_stopped_even_if_nobody_fetches_its_output(monkeypatch):
+    monkeypatch.setattr("xagent_core.guest.exchange._GRACE_SECONDS", 0.1)
+    backend = HostBackend()
+    async with engine_on(backend) as engine:
+        events = engine.stream("echo one; sleep 60", language="shell", timeout=0.3)
+        async with contextlib.aclosing(events):
+            await anext(events)
+            async with asyncio.timeout(5):
+                await backend.sandboxes[0].wait()
+            *_, finished = [event async for event in events]
+    assert finished.result.status == "timeout"

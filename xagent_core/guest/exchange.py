@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from xagent_core.abc.backend import Sandbox
-from xagent_core.errors import InvalidRequestError, SandboxLostError
+from xagent_core.errors import BackendError, InvalidRequestError, SandboxLostError
 from xagent_core.guest.scanner import Mark, Scanner
 from xagent_core.types import Phase, Status, StreamName, Usage
 
 __all__ = ["Exchange", "Outcome", "RawOutput"]
+
+logger = logging.getLogger(__name__)
 
 # After a stop, what was written before comes within this time (30 ms measured on Docker).
 _GRACE_SECONDS: Final = 2.0
@@ -101,23 +104,42 @@ class Exchange:
         """
         self._started = self._build_ended = time.monotonic()
         deadline = asyncio.get_running_loop().time() + self._timeout
+        watchdog = asyncio.create_task(self._kill_at(deadline + 2 * _GRACE_SECONDS * len(self._stops)))
         limit: Status | None = None
         try:
-            async with asyncio.timeout_at(deadline):
-                await self._send(message)
-            while not self._ended and not self._truncated:
+            try:
                 async with asyncio.timeout_at(deadline):
-                    outputs = await self._next()
-                for output in outputs:
+                    await self._send(message)
+                while not self._ended and not self._truncated:
+                    outputs = await self._next_until(deadline)
+                    for output in outputs:
+                        yield output
+            except TimeoutError:
+                limit = "timeout"
+            else:
+                limit = "output_limit" if self._truncated else None
+            if limit is not None and not (limit == "output_limit" and self._last_mark()):
+                for output in await self._stop():
                     yield output
-        except TimeoutError:
-            limit = "timeout"
-        else:
-            limit = "output_limit" if self._truncated else None
-        if limit is not None and not (limit == "output_limit" and self._last_mark()):
-            for output in await self._stop():
-                yield output
-        yield await self._outcome(limit)
+            yield await self._outcome(limit)
+        finally:
+            watchdog.cancel()
+
+    async def _kill_at(self, moment: float) -> None:
+        """Stops the program although nobody fetches its output, while which `run` stands still."""
+        await asyncio.sleep(moment - asyncio.get_running_loop().time())
+        for stop in self._stops[-1:]:
+            try:
+                await stop()
+            except BackendError as error:
+                logger.warning("a program could not be stopped: %s", error)
+
+    async def _next_until(self, deadline: float) -> list[RawOutput]:
+        # A program that never lets its reader wait would never meet the timeout.
+        if asyncio.get_running_loop().time() >= deadline:
+            raise TimeoutError
+        async with asyncio.timeout_at(deadline):
+            return await self._next()
 
     async def _send(self, message: bytes) -> None:
         try:
@@ -192,6 +214,9 @@ class Exchange:
                 "request", "its code, input and files do not fit the scratch space", "Raise the scratch limit."
             )
         usage = await self._usage(mark)
+        # Where it was killed at once, an end that it has told came before.
+        if limit == "timeout" and len(self._stops) == 1 and mark is not None:
+            limit = None
         if limit is not None:
             status, exit_code = limit, None
         elif mark is None:

@@ -21,7 +21,7 @@ _THREADS: Final = 2
 _SETTINGS: Final = "export CGO_ENABLED=0 GOPROXY=off GOTOOLCHAIN=local GOTELEMETRY=off GOFLAGS=-buildvcs=false"
 
 # Archives are used where they are in the build cache, which also serves `go build`. The version guards against a
-# compiler that was replaced since.
+# compiler that was replaced since; in the file that tells it, its line may lack an end.
 _SETUP: Final = f"""
 set -e
 {_SETTINGS}
@@ -29,7 +29,7 @@ export GOCACHE="$XAGENT_CACHE/build"
 goroot=$(go env GOROOT)
 go list -export -f '{{{{if .Export}}}}packagefile {{{{.ImportPath}}}}={{{{.Export}}}}{{{{end}}}}' std |
   sed "s|=$XAGENT_CACHE|={_CACHE}|" >"$XAGENT_CACHE/importcfg"
-read -r version <"$goroot/VERSION"
+read -r version <"$goroot/VERSION" || [ "$version" ]
 {{
   echo "goroot='$goroot'"
   echo "tools='$(go env GOTOOLDIR)'"
@@ -50,7 +50,8 @@ several() {{
 }}
 if [ -r {_CACHE}/toolchain ]; then
   . {_CACHE}/toolchain
-  read -r present <"$goroot/VERSION" && [ "$present" = "$version" ] || unset GOCACHE
+  read -r present <"$goroot/VERSION"
+  [ "$present" = "$version" ] || unset GOCACHE
 else
   unset GOCACHE
 fi

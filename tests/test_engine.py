@@ -641,3 +641,26 @@ async def test_a_program_is_stopped_even_if_nobody_fetches_its_output(monkeypatc
                 await backend.sandboxes[0].wait()
             *_, finished = [event async for event in events]
     assert finished.result.status == "timeout"
+
+
+@pytest.mark.parametrize("ready", [0, 1])
+async def test_a_cancellation_at_any_step_leaves_no_sandbox(ready):
+    watcher, step, cancelled = Observer(), 0, True
+    while cancelled:
+        backend = FakeBackend(FakeRun(pieces=[("stdout", b"x")] * 3, files={"f": b"y"}))
+        async with engine_on(backend, watcher, ready=ready, most=2) as engine:
+            await engine.pool.warm(engine.plan(ExecutionRequest(code="", language="shell")).spec)
+            call = asyncio.create_task(engine.execute("", language="shell", collect=["f"]))
+            for _ in range(step):
+                await asyncio.sleep(0)
+            cancelled = not call.done()
+            call.cancel()
+            await asyncio.wait([call])
+            async with asyncio.timeout(5):
+                again = await asyncio.gather(*(engine.execute("", language="shell") for _ in range(3)))
+            assert {result.output for result in again} == {"xxx"}
+        assert not backend.alive
+        # Whatever was begun has ended, and once.
+        assert len(watcher.before) == len(watcher.after)
+        step += 1
+    assert step > 5

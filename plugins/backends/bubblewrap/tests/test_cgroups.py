@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from xagent_bubblewrap import opening
 from xagent_bubblewrap.backend import BubblewrapBackend
-from xagent_bubblewrap.cgroups import find_tree
-from xagent_bubblewrap.owner import Owner
+from xagent_bubblewrap.cgroups import find_tree, folder_name
 
 from xagent_core import Engine
+from xagent_core.owner import Owner
 from xagent_core.types import MIB, ExecutionRequest
 
 
@@ -25,23 +26,23 @@ def v2_group(folder: Path, controllers: str = "") -> Path:
 
 
 @pytest.fixture
-def owner() -> Owner:
-    return Owner.this_process()
+def name() -> str:
+    return folder_name(Owner.current())
 
 
-def test_version_2_goes_beside_its_own_group(tmp_path: Path, owner: Owner) -> None:
+def test_version_2_goes_beside_its_own_group(tmp_path: Path, name: str) -> None:
     v2_group(tmp_path, "cpu memory pids")
     parent = v2_group(tmp_path / "user.slice/app.slice", "cpu memory pids")
     v2_group(parent / "shell.scope")
     (parent / "memory.swap.max").write_text("max")
-    v2_group(parent / owner.name, "cpu memory pids")
-    tree = find_tree(owner, membership="0::/user.slice/app.slice/shell.scope\n", mounts=tmp_path)
+    v2_group(parent / name, "cpu memory pids")
+    tree = find_tree(name, membership="0::/user.slice/app.slice/shell.scope\n", mounts=tmp_path)
     assert tree is not None
     assert set(tree.folders) == {"memory", "cpu", "pids"}
     group = tree.group("1", memory=64 * MIB, cpus=0.5, processes=20)
     assert group.request(tmp_path) == (
         (
-            f"user.slice/app.slice/{owner.name}/1",
+            f"user.slice/app.slice/{name}/1",
             (
                 ("memory.max", str(64 * MIB)),
                 ("memory.swap.max", "0"),
@@ -52,25 +53,25 @@ def test_version_2_goes_beside_its_own_group(tmp_path: Path, owner: Owner) -> No
     )
 
 
-def test_version_2_claims_only_the_controllers_that_it_got(tmp_path: Path, owner: Owner) -> None:
+def test_version_2_claims_only_the_controllers_that_it_got(tmp_path: Path, name: str) -> None:
     parent = v2_group(tmp_path / "a.slice", "memory pids")
     v2_group(tmp_path)
     v2_group(parent / "own.scope")
-    v2_group(parent / owner.name, "memory")
-    tree = find_tree(owner, membership="0::/a.slice/own.scope\n", mounts=tmp_path)
+    v2_group(parent / name, "memory")
+    tree = find_tree(name, membership="0::/a.slice/own.scope\n", mounts=tmp_path)
     assert tree is not None
     assert set(tree.folders) == {"memory"}
 
 
-def test_version_2_usage(tmp_path: Path, owner: Owner) -> None:
+def test_version_2_usage(tmp_path: Path, name: str) -> None:
     v2_group(tmp_path)
     parent = v2_group(tmp_path / "s", "cpu memory pids")
     v2_group(parent / "own")
-    v2_group(parent / owner.name, "cpu memory pids")
-    tree = find_tree(owner, membership="0::/s/own\n", mounts=tmp_path)
+    v2_group(parent / name, "cpu memory pids")
+    tree = find_tree(name, membership="0::/s/own\n", mounts=tmp_path)
     assert tree is not None
     group = tree.group("1", memory=MIB, cpus=1, processes=8)
-    place = parent / owner.name / "1"
+    place = parent / name / "1"
     place.mkdir()
     (place / "memory.peak").write_text("4096\n")
     (place / "memory.events").write_text("low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\noom_group_kill 0\n")
@@ -79,47 +80,32 @@ def test_version_2_usage(tmp_path: Path, owner: Owner) -> None:
     assert (usage.peak_memory, usage.oom_kills, usage.cpu_time) == (4096, 2, 1.5)
 
 
-def test_nothing_is_claimed_where_nothing_may_be_made(tmp_path: Path, owner: Owner) -> None:
-    assert find_tree(owner, membership="0::/nowhere/at/all\n", mounts=v2_group(tmp_path / "v2")) is None
+def test_nothing_is_claimed_where_nothing_may_be_made(tmp_path: Path, name: str) -> None:
+    assert find_tree(name, membership="0::/nowhere/at/all\n", mounts=v2_group(tmp_path / "v2")) is None
     (tmp_path / "v1").mkdir()
-    assert find_tree(owner, membership="4:memory:/x\n1:cpu,cpuacct:/y\n", mounts=tmp_path / "v1") is None
+    assert find_tree(name, membership="4:memory:/x\n1:cpu,cpuacct:/y\n", mounts=tmp_path / "v1") is None
 
 
-def test_version_1_holds_swap_with_memory(tmp_path: Path, owner: Owner) -> None:
+def test_version_1_holds_swap_with_memory(tmp_path: Path, name: str) -> None:
     for controller in ("memory", "cpu", "pids", "cpuacct"):
-        (tmp_path / controller / "own" / owner.name).mkdir(parents=True)
-    (tmp_path / "memory/own" / owner.name / "memory.memsw.limit_in_bytes").touch()
-    tree = find_tree(owner, membership="4:memory:/own\n3:cpu:/own\n2:pids:/own\n1:cpuacct:/own\n", mounts=tmp_path)
+        (tmp_path / controller / "own" / name).mkdir(parents=True)
+    (tmp_path / "memory/own" / name / "memory.memsw.limit_in_bytes").touch()
+    tree = find_tree(name, membership="4:memory:/own\n3:cpu:/own\n2:pids:/own\n1:cpuacct:/own\n", mounts=tmp_path)
     assert tree is not None
     requested = dict(tree.group("1", memory=MIB, cpus=0.5, processes=8).request(tmp_path))
-    assert requested[f"memory/own/{owner.name}/1"] == (
+    assert requested[f"memory/own/{name}/1"] == (
         ("memory.limit_in_bytes", str(MIB)),
         ("memory.memsw.limit_in_bytes", str(MIB)),
     )
-    assert requested[f"cpu/own/{owner.name}/1"] == (("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "50000"))
-    assert requested[f"cpuacct/own/{owner.name}/1"] == ()
+    assert requested[f"cpu/own/{name}/1"] == (("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "50000"))
+    assert requested[f"cpuacct/own/{name}/1"] == ()
 
 
-def test_version_1_in_a_container_takes_the_mounts_top_where_its_path_is_the_hosts(
-    tmp_path: Path, owner: Owner
-) -> None:
+def test_version_1_in_a_container_takes_the_mounts_top_where_its_path_is_the_hosts(tmp_path: Path, name: str) -> None:
     (tmp_path / "pids").mkdir()
-    tree = find_tree(owner, membership="2:pids:/docker/0123\n", mounts=tmp_path)
+    tree = find_tree(name, membership="2:pids:/docker/0123\n", mounts=tmp_path)
     assert tree is not None
-    assert tree.folders == {"pids": tmp_path / "pids" / owner.name}
-
-
-def test_an_owner_is_dead_when_its_process_is_another() -> None:
-    owner = Owner.this_process()
-    assert Owner.parse(owner.name) == owner
-    assert not owner.is_dead()
-    again = Owner.parse(owner.name.replace(f"-{owner.started}-", f"-{owner.started - 1}-"))
-    assert again is not None
-    assert again.is_dead()
-    elsewhere = Owner.parse(f"xagent-{owner.space + 1}-{2**22}-1-00")
-    assert elsewhere is not None
-    assert not elsewhere.is_dead()
-    assert Owner.parse("xagent.slice") is None
+    assert tree.folders == {"pids": tmp_path / "pids" / name}
 
 
 def _name(pid: str) -> str:
@@ -182,8 +168,8 @@ async def test_the_reaper_removes_what_a_dead_owner_left_and_nothing_else(engine
     assert tree is not None
     sandbox = await backend.start(engine.plan(ExecutionRequest(code="", language="sh")).spec)
     ours = next(iter(tree.folders.values()))
-    mine = Owner.this_process()
-    dead = ours.with_name(mine.name.replace(f"-{mine.started}-", f"-{mine.started - 1}-"))
+    mine = Owner.current()
+    dead = ours.with_name(folder_name(replace(mine, started=mine.started - 1)))
     (dead / "7").mkdir(parents=True)
     left = await asyncio.create_subprocess_exec("sleep", "1000")
     (dead / "7/cgroup.procs").write_text(str(left.pid))

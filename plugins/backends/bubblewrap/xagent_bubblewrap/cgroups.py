@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -15,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from xagent_bubblewrap.owner import Owner
+from xagent_core.owner import Owner
 from xagent_core.types import Usage
 
-__all__ = ["MOUNTS", "CgroupTree", "SandboxCgroup", "find_tree", "reap"]
+__all__ = ["MOUNTS", "CgroupTree", "SandboxCgroup", "find_tree", "folder_name", "reap"]
 
 MOUNTS: Final = Path("/sys/fs/cgroup")
 Settings = tuple[tuple[str, str], ...]
@@ -151,11 +152,16 @@ def _table(folder: Path | None, name: str) -> dict[str, int]:
     return {}
 
 
-def find_tree(owner: Owner, *, membership: str, mounts: Path = MOUNTS) -> CgroupTree | None:
+def folder_name(owner: Owner) -> str:
+    """The name of a backend's folders: tells their owner, and differs from that of its other backend objects."""
+    return f"xagent:{owner}:{secrets.token_hex(3)}"
+
+
+def find_tree(name: str, *, membership: str, mounts: Path = MOUNTS) -> CgroupTree | None:
     """Makes the owner's folders where this process may, below or beside its own group.
 
     Args:
-        owner: Names them.
+        name: From `folder_name`.
         membership: The text of `/proc/PID/cgroup` of the process that will fork sandboxes.
         mounts: Where the hierarchies are mounted.
 
@@ -167,8 +173,8 @@ def find_tree(owner: Owner, *, membership: str, mounts: Path = MOUNTS) -> Cgroup
         if "" not in own:
             return None
         group = mounts / own[""].lstrip("/")
-        return _find_v2(owner, group, top=mounts)
-    return _find_v1(owner, own, mounts)
+        return _find_v2(name, group, top=mounts)
+    return _find_v1(name, own, mounts)
 
 
 def _memberships(text: str) -> Iterator[tuple[str, str]]:
@@ -178,7 +184,7 @@ def _memberships(text: str) -> Iterator[tuple[str, str]]:
             yield controller, path
 
 
-def _find_v1(owner: Owner, own: Mapping[str, str], mounts: Path) -> CgroupTree | None:
+def _find_v1(name: str, own: Mapping[str, str], mounts: Path) -> CgroupTree | None:
     folders = {}
     for controller in _V1:
         if controller not in own:
@@ -186,23 +192,23 @@ def _find_v1(owner: Owner, own: Mapping[str, str], mounts: Path) -> CgroupTree |
         # In a container the path may be the host's, while the mount shows the container's group as its top.
         for group in (mounts / controller / own[controller].lstrip("/"), mounts / controller):
             # `cpu` may be a link to `cpu,cpuacct`: what two controllers share must be made once.
-            folder = group.resolve() / owner.name
+            folder = group.resolve() / name
             if _made(folder):
                 folders[controller] = folder
                 break
     swap = "memory" in folders and (folders["memory"] / "memory.memsw.limit_in_bytes").exists()
-    limits = [name for name in folders if name != "cpuacct"]
+    limits = [controller for controller in folders if controller != "cpuacct"]
     return CgroupTree(version=1, folders=folders, swap=swap) if limits else None
 
 
-def _find_v2(owner: Owner, group: Path, *, top: Path) -> CgroupTree | None:
+def _find_v2(name: str, group: Path, *, top: Path) -> CgroupTree | None:
     # A group with processes of its own can have no limited groups below it, except the root; so take the parent,
     # whose other limits then hold for sandboxes as they do for this process.
     is_root = group == top and not (top / "cgroup.type").exists()
     parent = group if is_root else group.parent
     if not parent.is_relative_to(top) or not group.is_dir():
         return None
-    folder = parent / owner.name
+    folder = parent / name
     if not _enabled(parent) or not _made(folder):
         return None
     held = _enabled(folder)
@@ -240,9 +246,10 @@ def reap(mounts: Path = MOUNTS) -> list[str]:
         One line for each.
     """
     removed: dict[str, None] = {}
+    me = Owner.current()
     for folder in _owner_folders(mounts):
-        owner = Owner.parse(folder.name)
-        if owner is None or not owner.is_dead():
+        owner = _owner_of(folder.name)
+        if owner is None or owner.state(seen_from=me) != "dead":
             continue
         for group in (*(path for path in folder.iterdir() if path.is_dir()), folder):
             with contextlib.suppress(OSError):
@@ -253,10 +260,15 @@ def reap(mounts: Path = MOUNTS) -> list[str]:
     return list(removed)
 
 
+def _owner_of(name: str) -> Owner | None:
+    prefix, _, rest = name.partition(":")
+    return Owner.parse(rest.rpartition(":")[0]) if prefix == "xagent" else None
+
+
 def _owner_folders(mounts: Path) -> list[Path]:
     found: list[Path] = []
     for path, names, _ in os.walk(mounts):
-        ours = [name for name in names if Owner.parse(name) is not None]
+        ours = [name for name in names if _owner_of(name) is not None]
         found.extend(Path(path) / name for name in ours)
         names[:] = [name for name in names if name not in ours]
     return found

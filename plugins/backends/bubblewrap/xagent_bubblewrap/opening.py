@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from xagent_bubblewrap.cgroups import MOUNTS, CgroupTree, find_tree
+from xagent_bubblewrap.cgroups import MOUNTS, CgroupTree, find_tree, folder_name
 from xagent_bubblewrap.launcher import Launcher
-from xagent_bubblewrap.owner import Owner
 from xagent_bubblewrap.privileges import Privileges
 from xagent_core.errors import BackendError
+from xagent_core.owner import Owner
 
 __all__ = ["open_launcher", "user_scope"]
 
@@ -87,7 +87,7 @@ def _tree_of(pid: int) -> CgroupTree | None:
     membership = Path("/proc", str(pid), "cgroup")
     if not membership.exists():
         return None
-    return find_tree(Owner.this_process(), membership=membership.read_text())
+    return find_tree(folder_name(Owner.current()), membership=membership.read_text())
 
 
 def _divide_scope(pid: int) -> CgroupTree | None:

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import pytest
 from docker.api import APIClient
-from xagent_docker.owner import Owner
 
 from xagent_core import Engine, InputFile
+from xagent_core.owner import Owner
 from xagent_core.types import ExecutionRequest, Limits
 
 pytestmark = pytest.mark.engine("docker")

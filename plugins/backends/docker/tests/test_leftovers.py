@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from docker.api import APIClient
 from xagent_docker.backend import DockerBackend
-from xagent_docker.owner import Owner
 
 from xagent_core import Engine
+from xagent_core.owner import Owner
 from xagent_core.types import ExecutionRequest
 
 pytestmark = pytest.mark.engine("docker")
@@ -126,8 +126,10 @@ async def test_a_start_that_is_cancelled_twice_is_undone_before_the_backend_is_c
 
 async def test_a_killed_sandbox_is_gone_and_its_output_is_not(engine: Engine, client: APIClient) -> None:
     sandbox = await engine.backend.start(engine.plan(ExecutionRequest(code="", language="test-sh")).spec)
+    await sandbox.send(b"echo answered >&4\n")
+    assert await sandbox.receive() == ("stdout", b"answered\n")
     await sandbox.send(b"echo before >&4\n")
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.5)  # Nothing but fetching it can tell that it has come.
 
     await asyncio.gather(sandbox.kill(), sandbox.kill())
     await sandbox.kill()
@@ -185,7 +187,7 @@ async def test_the_reaper_leaves_the_sandboxes_of_living_owners(
 async def test_the_reaper_judges_owners_elsewhere_by_their_deadline(
     deadline: int, stays: bool, image: str, client: APIClient
 ) -> None:
-    labels = {"xagent-owner": "another-boot/1/1/1", "xagent-deadline": str(int(time.time()) + deadline)}
+    labels = {"xagent-owner": "another-boot:1:1:1", "xagent-deadline": str(int(time.time()) + deadline)}
     container = leave(client, image, **labels)
     backend = DockerBackend()
 

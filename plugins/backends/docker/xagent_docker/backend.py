@@ -22,6 +22,7 @@ from xagent_core.errors import (
     SandboxStartError,
     XAgentError,
 )
+from xagent_core.owner import Owner
 from xagent_docker.capabilities import capabilities_of
 from xagent_docker.container import container_config, unheld
 from xagent_docker.daemon import Daemon
@@ -29,7 +30,7 @@ from xagent_docker.endpoint import COMPONENT
 from xagent_docker.errors import unavailable
 from xagent_docker.events import End, Events
 from xagent_docker.image_choice import Image, ImageChoice
-from xagent_docker.owner import Owner
+from xagent_docker.labels import labels_of, why_removable
 from xagent_docker.sandbox import DockerSandbox, remove
 from xagent_docker.streams import AttachedStreams
 
@@ -144,7 +145,7 @@ class DockerBackend(Backend):
             "list its containers", daemon.client.containers, all=True, filters={"label": "xagent-sandbox=true"}
         )
         for container in found:
-            why = connection.owner.why_removable(container["Labels"])
+            why = why_removable(container["Labels"], seen_from=connection.owner)
             if why:
                 await remove(daemon, container["Id"])
                 removed.append(f"docker container {container['Id'][:12]}: {why}")
@@ -228,7 +229,7 @@ class DockerBackend(Backend):
             spec,
             image=image.name,
             volumes=image.volumes,
-            labels=connection.owner.labels(),
+            labels=labels_of(connection.owner),
             runtime=self._runtime,
             network=self._network,
         )

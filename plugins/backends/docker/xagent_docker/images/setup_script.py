@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import tarfile
-import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -16,12 +15,13 @@ from docker.errors import NotFound
 
 from xagent_core.abc.language import Language
 from xagent_core.errors import BackendError
+from xagent_core.owner import Owner
 from xagent_docker.daemon import Daemon
 from xagent_docker.images.debian import SANDBOX_ID
 from xagent_docker.images.failures import COMPONENT, naming_a_full_disk
 from xagent_docker.images.layers import Layer, LayerWriter
 from xagent_docker.images.recipe import cache_folder
-from xagent_docker.owner import Owner
+from xagent_docker.labels import labels_of
 
 __all__ = ["check_libraries", "run_setup"]
 
@@ -129,11 +129,7 @@ def _config(image: str, command: list[str], cache: str) -> dict[str, Any]:
         "WorkingDir": "/tmp",  # noqa: S108 - the path inside
         "NetworkDisabled": True,
         # What the reaper goes by if this process is killed.
-        "Labels": {
-            "xagent-sandbox": "true",
-            "xagent-owner": str(Owner.current()),
-            "xagent-deadline": str(int(time.time()) + _LIFETIME_SECONDS),
-        },
+        "Labels": labels_of(Owner.current(), lifetime=_LIFETIME_SECONDS),
         "HostConfig": {
             "CapDrop": ["ALL"],
             "SecurityOpt": ["no-new-privileges"],

@@ -1,19 +1,13 @@
-"""Says who owns a sandbox, so that those of dead owners can be told from those of living ones."""
+"""Tells who owns a sandbox, so that a reaper knows those of dead owners from those of living ones."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
 __all__ = ["Owner"]
-
-
-# The longest job that the limits allow, and a day for standing by. Only owners on other hosts are judged by it.
-_LIFETIME_SECONDS: Final = 8 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,38 +42,19 @@ class Owner:
     def parse(cls, text: str) -> Self | None:
         """Reads what `str` wrote; None for anything else."""
         try:
-            boot, namespace, pid, started = text.split("/")
+            boot, namespace, pid, started = text.split(":")
             return cls(boot, namespace, int(pid), int(started))
         except ValueError:
             return None
 
     def __str__(self) -> str:
-        return f"{self.boot}/{self.namespace}/{self.pid}/{self.started}"
+        return f"{self.boot}:{self.namespace}:{self.pid}:{self.started}"
 
     def state(self, seen_from: Owner) -> Literal["alive", "dead", "unknown"]:
         """Whether the process still runs, as far as `seen_from`, which is this process, can see it."""
         if (self.boot, self.namespace) != (seen_from.boot, seen_from.namespace):
             return "unknown"
         return "alive" if _started(self.pid) == self.started else "dead"
-
-    def labels(self) -> dict[str, str]:
-        """The labels of a sandbox that this owner starts now."""
-        return {
-            "xagent-sandbox": "true",
-            "xagent-owner": str(self),
-            "xagent-deadline": str(int(time.time()) + _LIFETIME_SECONDS),
-        }
-
-    def why_removable(self, labels: Mapping[str, str]) -> str:
-        """Why a sandbox with these labels can go, as this process sees it; empty where it must stay."""
-        owner = Owner.parse(labels.get("xagent-owner", ""))
-        state = "unknown" if owner is None else owner.state(seen_from=self)
-        if owner is not None and state == "dead":
-            return f"its owner, process {owner.pid}, is dead"
-        deadline = labels.get("xagent-deadline", "")
-        if state == "unknown" and deadline.isdecimal() and int(deadline) < time.time():
-            return "its deadline has passed"
-        return ""
 
 
 def _started(pid: int) -> int | None:

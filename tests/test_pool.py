@@ -170,6 +170,18 @@ async def test_a_caller_waits_no_longer_than_configured():
     assert pool.stats().running == 0
 
 
+async def test_one_who_gives_up_waiting_waits_no_more_whoever_is_before_him():
+    async with pool_of(FakeBackend(), most=1, ready=0) as pool:
+        async with pool.sandbox(SPEC):
+            first, second = asyncio.create_task(use(pool)), asyncio.create_task(use(pool))
+            await asyncio.sleep(0)
+            assert pool.stats().waiting == 2
+            second.cancel()
+            await asyncio.wait([second])
+            assert pool.stats().waiting == 1
+        assert await first
+
+
 async def test_after_a_timeout_the_place_is_there_for_the_next():
     async with pool_of(FakeBackend(), most=1, ready=0, wait_seconds=0.02) as pool:
         async with pool.sandbox(SPEC):

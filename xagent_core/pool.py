@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -258,7 +258,12 @@ class Pool:
         if sandbox in self._running:
             logger.info("sandbox %s did not live until it was needed", sandbox.id)
             self._running.remove(sandbox)
-            await self._completed(self._destroy(sandbox), lambda _: self._free_place())
+            gone = self._spawn(self._destroy(sandbox))
+            try:
+                await asyncio.shield(gone)
+            except asyncio.CancelledError:
+                gone.add_done_callback(lambda _: self._free_place())
+                raise
         return self._closed
 
     async def _start_cold(self, spec: SandboxSpec) -> Sandbox:
@@ -368,12 +373,3 @@ class Pool:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    async def _completed(self, work: Coroutine[Any, Any, T], abandoned: Callable[[asyncio.Task[T]], object]) -> T:
-        """Waits for work that a cancelled caller leaves to `abandoned` once it is done."""
-        task = self._spawn(work)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(abandoned)
-            raise

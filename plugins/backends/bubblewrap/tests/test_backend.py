@@ -168,6 +168,8 @@ async def test_the_backend_recovers_from_the_end_of_its_fork_server(engine: Engi
     backend = engine.backend
     assert isinstance(backend, BubblewrapBackend)
     running = await backend.start(spec_of(engine))
+    await running.send(b"echo up >&4\n")
+    assert await running.receive() == ("stdout", b"up\n")
     os.kill((await backend._opened()).launcher.pid, signal.SIGKILL)
     async with asyncio.timeout(5):
         assert await running.receive() is None  # its sandboxes end with it

@@ -130,9 +130,12 @@ def _remove(folder: Path) -> None:
         except FileNotFoundError:
             return
         except OSError:
-            # Processes that have ended may be counted for a moment more.
+            # Processes that have ended may be counted for a moment more; and where bwrap's monitor was killed before
+            # its child had asked to die with it, there is one that has not.
             if time.monotonic() > end:
                 raise
+            with contextlib.suppress(OSError):
+                _end(folder)
             time.sleep(0.002)
         else:
             return

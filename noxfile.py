@@ -36,7 +36,14 @@ ROOT = Path(__file__).parent
 PLUGINS = sorted(file.parent for file in ROOT.glob("plugins/**/pyproject.toml") if "_template" not in file.parts)
 LANGUAGES = [folder for folder in PLUGINS if folder.parent.name == "languages"]
 ENGINES = [folder.name for folder in PLUGINS if folder.parent.name == "backends"]
+PYTHONS = ["3.11", "3.12", "3.13"]
 DEBIAN = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "bwrap": "bubblewrap"}
+
+# pyenv's own programs for the versions that are not in use refuse to run: their folders come after what is on PATH.
+PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
+os.environ["PATH"] = os.pathsep.join(
+    [os.environ["PATH"], *(str(path) for version in PYTHONS for path in sorted(PYENV.glob(f"{version}.*/bin")))]
+)
 
 
 @nox.session
@@ -53,7 +60,7 @@ def engines(session: nox.Session) -> None:
     pytest(session, with_engines=True)
 
 
-@nox.session(python=["3.11", "3.12", "3.13"])
+@nox.session(python=PYTHONS)
 def matrix(session: nox.Session) -> None:
     """The tests on each supported Python that this machine has."""
     if CI and session.python == f"{sys.version_info.major}.{sys.version_info.minor}":

@@ -1,4 +1,4 @@
-"""One engine a backend for all language tests: each test asks for `engine` and so runs on every backend."""
+"""One engine a backend for all tests of a module: each asks for `engine` and so runs on every backend."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xagent_core.config import load_settings
 
 
 @pytest_asyncio.fixture(
-    scope="session",
+    scope="module",
     loop_scope="session",
     params=[pytest.param(name, marks=pytest.mark.engine(name)) for name in ("bubblewrap", "docker")],
 )

@@ -19,7 +19,11 @@ from xagent_core.plugins import Plugins
 
 from .conftest import SECRET, Built
 
-pytestmark = [pytest.mark.engine("docker"), pytest.mark.usefixtures("no_leftovers")]
+pytestmark = [
+    pytest.mark.engine("docker"),
+    pytest.mark.usefixtures("no_leftovers"),
+    pytest.mark.xdist_group("images"),  # one build for all, and no other beside it
+]
 
 Inside = Callable[[str, str], str]
 

@@ -91,10 +91,11 @@ class Kernel:
     def evaluate(self, source: str, name: str) -> object:
         """Runs the statements, and gives the value of a last expression, as a notebook does."""
         tree = ast.parse(source, name)
-        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        last = tree.body[-1] if tree.body else None
+        if not isinstance(last, ast.Expr):
+            return self.step(compile(tree, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
+        tree.body.pop()
         self.step(compile(tree, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
-        if last is None:
-            return None
         return self.step(compile(ast.Expression(last.value), name, "eval", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
 
     def step(self, code: types.CodeType) -> object:

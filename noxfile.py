@@ -91,7 +91,7 @@ def types(session: nox.Session) -> None:
     """Strict mypy over core and every plugin."""
     install(session, "test", "types")
     session.run("mypy", *(word for name in ("xagent_core", *packages()) for word in ("-p", name)))
-    session.run("mypy", "noxfile.py")
+    session.run("mypy", "noxfile.py", "benchmarks")
 
 
 @nox.session
@@ -123,6 +123,16 @@ def demo(session: nox.Session) -> None:
         options = f"--file examples/sales.csv --collect totals.json --output-dir {results}"
         session.run("sh", "-c", f"echo north south | {command} {options} {program}", external=True)
         session.log(f"{program} wrote totals.json: {Path(results, 'totals.json').read_text('utf-8').strip()}")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measures xagent beside bare interpreters, engines and peers; `-- --rounds 30` for finer percentiles."""
+    install(session, "test")
+    install_engines(session)
+    with docker_daemon(session):
+        session.run("xagent", "images", "build")
+        session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 def install(session: nox.Session, *groups: str, options: list[str] | None = None) -> None:

@@ -1,0 +1,117 @@
+"""Writes the results as a page of the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from benchmarks.measure import Latency
+from benchmarks.picture import picture
+from benchmarks.results import Results
+from benchmarks.targets import verdicts
+
+__all__ = ["write"]
+
+_HEAD: Final = """# Performance
+
+Written by `nox -s bench`; run it for figures of your own machine. Everything was measured side by side in one run,
+round by round and in another order each time, so the ratios say more than the milliseconds. Each program prints one
+line, so that what is measured is what a sandbox costs; its caller's waiting counts, from the call to the result.
+
+*Pool full*: a sandbox stands by, the interpreter in it started. *Pool empty*: one is started for the job.
+*Bare*: the machine's own interpreter or compiler, in no sandbox. p95 and p99 of few samples are the slowest ones.
+"""
+
+_ORDER: Final = ("python", "javascript", "bash", "typescript", "go")
+
+
+def write(results: Results, page: Path) -> None:
+    """Writes the page, and its picture beside it.
+
+    Args:
+        results: What was measured.
+        page: The Markdown file.
+    """
+    drawing = page.with_suffix(".svg")
+    lines = [_HEAD, f"![Python's median latencies]({drawing.name})", ""]
+    for section in (_targets, _latencies, _sustained, _memory, _facts):
+        lines += [*section(results), ""]
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
+    drawing.write_text(picture(results), "utf-8")
+
+
+def _targets(results: Results) -> Iterator[str]:
+    yield from ("## Targets", "", "| target | measured | |", "|---|---|---|")
+    for verdict in verdicts(results):
+        yield f"| {verdict.target} | {verdict.measured} | {'met' if verdict.met else '**not met**'} |"
+
+
+def _latencies(results: Results) -> Iterator[str]:
+    yield "## One program, start to result"
+    for language in _ORDER:
+        bare = results.bare(language)
+        rows = {key: latency for key, latency in results.latencies.items() if key[1] == language}
+        if not rows:
+            continue
+        yield from ("", f"### {language}", "")
+        yield "| engine | way | p50 ms | p95 ms | p99 ms | times bare | times the bare engine | samples |"
+        yield "|---|---|--:|--:|--:|--:|--:|--:|"
+        for (group, _, name), latency in sorted(rows.items(), key=lambda row: (row[0][0], row[1].p50)):
+            raw = results.raw(group)
+            columns = (
+                *(f"{seconds * 1000:.1f}" for seconds in (latency.p50, latency.p95, latency.p99)),
+                _ratio(latency, bare),
+                _ratio(latency, raw),
+            )
+            yield f"| {group} | {name} | {' | '.join(columns)} | {latency.samples} |"
+        for (group, failed, name), why in results.failures.items():
+            if failed == language:
+                yield f"| {group} | {name} | cannot run here: {why.replace('|', '/')} | | | | | |"
+
+
+def _sustained(results: Results) -> Iterator[str]:
+    yield from (
+        "## Sustained executions of Python, each in a fresh sandbox",
+        "",
+        "The rival runs the same program as often as it can: on Docker, the SDK's create, start, wait, logs, remove;",
+        "on bubblewrap, a bare `bwrap` with the same namespaces, but no limits and no filter of system calls.",
+        "",
+        "| engine | at once | xagent /s | rival /s | ratio | job p50 ms | p95 | p99 | rival p50 ms |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    )
+    for cell in results.sustained:
+        job, rival = cell.job, cell.rival_job
+        if job and rival:
+            waits = " | ".join(f"{seconds * 1000:.0f}" for seconds in (job.p50, job.p95, job.p99, rival.p50))
+            rates = f"{cell.ours:.1f} | {cell.rival:.1f} | {cell.ours / cell.rival:.2f}"
+            yield f"| {cell.backend} | {cell.consumers} | {rates} | {waits} |"
+
+
+def _memory(results: Results) -> Iterator[str]:
+    yield from (
+        "## A sandbox that stands by, and the end of an engine",
+        "",
+        "| engine | language | control group MiB | of it private MiB | engine's own process beside it, MiB |",
+        "|---|---|--:|--:|--:|",
+    )
+    for found in results.footprints:
+        outside = f"{found.outside / 2**20:.1f}" if found.outside else "none"
+        figures = f"{found.usage / 2**20:.2f} | {found.rss / 2**20:.2f} | {outside}"
+        yield f"| {found.backend} | {'only sh' if found.language == 'bash' else found.language} | {figures} |"
+    yield ""
+    for backend, seconds in results.closing.items():
+        yield f"- Closing an engine with 20 sandboxes on {backend} took {seconds:.2f} s."
+    for name, seconds in results.peers_closing.items():
+        yield f"- Closing {name} took {seconds:.1f} s."
+
+
+def _facts(results: Results) -> Iterator[str]:
+    yield from ("## Machine, versions, and how", "", "| | |", "|---|---|")
+    for name, value in results.facts.items():
+        yield f"| {name} | {value} |"
+
+
+def _ratio(latency: Latency, base: Latency | None) -> str:
+    return f"{latency.p50 / base.p50:.2f}" if base else ""

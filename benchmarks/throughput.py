@@ -1,0 +1,130 @@
+"""Sustained executions a second: consumers that run one program after another, xagent and its rival in turns."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from docker.client import from_env
+
+from benchmarks.engines import check, settled
+from benchmarks.measure import Latency, latency_of
+from benchmarks.raw_bwrap import bwrap_command
+from benchmarks.raw_docker import image_and_spec, sdk_run
+from benchmarks.subjects import PROGRAMS
+from xagent_core import Engine
+from xagent_core.abc.backend import SandboxSpec
+from xagent_core.config import PoolConfig
+
+__all__ = ["Sustained", "sustained"]
+
+_SLICES = 2
+_Job = Callable[[], Awaitable[float]]
+
+
+@dataclass(slots=True)
+class Sustained:
+    """What some consumers reached.
+
+    Attributes:
+        backend: The engine.
+        consumers: How many ran programs at once.
+        ours: xagent's executions a second.
+        rival: The plain loop's.
+        job: What a caller of xagent waited.
+        rival_job: What a turn of the plain loop took.
+    """
+
+    backend: str
+    consumers: int
+    ours: float = 0.0
+    rival: float = 0.0
+    job: Latency | None = None
+    rival_job: Latency | None = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    seconds: list[float] = field(default_factory=list)
+    elapsed: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        return len(self.seconds) / self.elapsed
+
+
+async def sustained(backend: str, *, consumers: int, seconds: float) -> Sustained:
+    """Measures Python programs on fresh sandboxes.
+
+    Args:
+        backend: `docker`, whose rival is a plain loop with its SDK, or `bubblewrap`, whose rival is a bare bwrap.
+        consumers: How many run programs at once.
+        seconds: How long each side runs.
+
+    Returns:
+        What they reached.
+    """
+    if backend == "docker":
+        image, spec = await image_and_spec("python")
+        return await _both(backend, consumers, seconds, image=image, spec=spec)
+    return await _both(backend, consumers, seconds)
+
+
+async def _both(
+    backend: str, consumers: int, seconds: float, *, image: str = "", spec: SandboxSpec | None = None
+) -> Sustained:
+    ours, rival = _Tally(), _Tally()
+    # Room for what runs, what ends and what stands by; half of them start at once, as the machine has few cores.
+    pool = PoolConfig(ready=consumers, most=4 * consumers + 4, refills=max(1, consumers // 2))
+    client = from_env(max_pool_size=consumers + 1) if spec is not None else None
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(consumers) as threads:
+
+        async def plain() -> float:
+            if spec is not None:
+                return await loop.run_in_executor(threads, sdk_run, client, image, spec)
+            return await loop.run_in_executor(threads, _bwrap_run)
+
+        for _ in range(_SLICES):
+            async with Engine(backend, pool=pool, warm=["python"]) as engine:
+
+                async def execute(engine: Engine = engine) -> float:
+                    began = time.perf_counter()
+                    check(await engine.execute(PROGRAMS["python"], language="python"))
+                    return time.perf_counter() - began
+
+                # What stood by before the start is no throughput: the pool is in its stride before time is taken.
+                await _consume(execute, consumers, min(1.0, seconds / 4), _Tally())
+                await _consume(execute, consumers, seconds / _SLICES, ours)
+                await settled(engine, ready=0)
+            await _consume(plain, consumers, seconds / _SLICES, rival)
+    if client is not None:
+        client.close()
+    return Sustained(
+        backend, consumers, ours.rate, rival.rate, latency_of(ours.seconds), latency_of(rival.seconds)
+    )  # fmt: skip
+
+
+def _bwrap_run() -> float:
+    began = time.perf_counter()
+    output = subprocess.run(bwrap_command(), stdout=subprocess.PIPE, check=True).stdout
+    if output.strip() != b"1":
+        raise RuntimeError(f"bwrap's program printed {output[:80]!r} instead of 1")
+    return time.perf_counter() - began
+
+
+async def _consume(job: _Job, consumers: int, seconds: float, tally: _Tally) -> None:
+    began = time.perf_counter()
+
+    async def consumer() -> None:
+        while time.perf_counter() - began < seconds:
+            tally.seconds.append(await job())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(consumers):
+            group.create_task(consumer())
+    tally.elapsed += time.perf_counter() - began

@@ -17,6 +17,7 @@ from docker.utils.utils import kwargs_from_env
 from xagent_docker.backend import DockerBackend
 
 from xagent_core import Engine, Language, PoolConfig, hookimpl
+from xagent_core.owner import Owner
 from xagent_core.plugins import Plugins
 
 IMAGE = "xagent-test:1"
@@ -29,6 +30,18 @@ def client() -> Iterator[APIClient]:
     client = APIClient(version="auto", **kwargs_from_env())
     yield client
     client.close()
+
+
+@pytest.fixture
+def left(client: APIClient) -> Callable[[], list[str]]:
+    """The containers of this process that were not there before the test: other tests may keep an engine open."""
+
+    def ours() -> list[str]:
+        filters = {"label": f"xagent-owner={Owner.current()}"}
+        return [container["Id"] for container in client.containers(all=True, filters=filters)]
+
+    before = set(ours())
+    return lambda: [container for container in ours() if container not in before]
 
 
 @pytest.fixture

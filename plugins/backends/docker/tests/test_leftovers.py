@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from docker.api import APIClient
@@ -61,10 +60,6 @@ def exists(client: APIClient, container: str) -> bool:
     return bool(client.containers(all=True, quiet=True, filters={"id": container}))
 
 
-def mine(client: APIClient) -> list[Any]:
-    return client.containers(all=True, filters={"label": f"xagent-owner={Owner.current()}"})
-
-
 async def gone(client: APIClient, container: str, *, within: float) -> bool:
     end = time.monotonic() + within
     while exists(client, container):
@@ -95,7 +90,7 @@ async def test_a_sandbox_ends_when_its_owner_is_killed(
 
 
 @pytest.mark.parametrize("delay", [0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.12, 0.2])
-async def test_a_cancelled_start_leaves_nothing(delay: float, engine: Engine, client: APIClient) -> None:
+async def test_a_cancelled_start_leaves_nothing(delay: float, engine: Engine, left: Callable[[], list[str]]) -> None:
     spec = engine.plan(ExecutionRequest(code="", language="test-standby")).spec
     start = asyncio.ensure_future(engine.backend.start(spec))
     await asyncio.sleep(delay)
@@ -105,11 +100,11 @@ async def test_a_cancelled_start_leaves_nothing(delay: float, engine: Engine, cl
 
     await asyncio.wait([start])
 
-    assert mine(client) == []
+    assert left() == []
 
 
 async def test_a_start_that_is_cancelled_twice_is_undone_before_the_backend_is_closed(
-    engine: Engine, client: APIClient
+    engine: Engine, left: Callable[[], list[str]]
 ) -> None:
     spec = engine.plan(ExecutionRequest(code="", language="test-standby")).spec
     start = asyncio.ensure_future(engine.backend.start(spec))
@@ -121,7 +116,7 @@ async def test_a_start_that_is_cancelled_twice_is_undone_before_the_backend_is_c
 
     await engine.aclose()
 
-    assert mine(client) == []
+    assert left() == []
 
 
 async def test_a_killed_sandbox_is_gone_and_its_output_is_not(engine: Engine, client: APIClient) -> None:

@@ -85,7 +85,7 @@ class Kernel:
             self.running = False
             for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
                 with contextlib.suppress(Exception):
-                    stream.flush()
+                    stream.flush()  # type: ignore[union-attr]  # a stream that is None is one that cannot be flushed
         return code, note
 
     def evaluate(self, source: str, name: str) -> object:

@@ -48,6 +48,7 @@ def test_version_2_goes_beside_its_own_group(tmp_path: Path, name: str) -> None:
                 ("memory.swap.max", "0"),
                 ("cpu.max", "50000 100000"),
                 ("pids.max", "20"),
+                ("cgroup.procs", "0"),
             ),
         ),
     )
@@ -96,9 +97,14 @@ def test_version_1_holds_swap_with_memory(tmp_path: Path, name: str) -> None:
     assert requested[f"memory/own/{name}/1"] == (
         ("memory.limit_in_bytes", str(MIB)),
         ("memory.memsw.limit_in_bytes", str(MIB)),
+        ("tasks", "0"),
     )
-    assert requested[f"cpu/own/{name}/1"] == (("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "50000"))
-    assert requested[f"cpuacct/own/{name}/1"] == ()
+    assert requested[f"cpu/own/{name}/1"] == (
+        ("cpu.cfs_period_us", "100000"),
+        ("cpu.cfs_quota_us", "50000"),
+        ("tasks", "0"),
+    )
+    assert requested[f"cpuacct/own/{name}/1"] == (("tasks", "0"),)
 
 
 def test_version_1_in_a_container_takes_the_mounts_top_where_its_path_is_the_hosts(tmp_path: Path, name: str) -> None:

@@ -27,6 +27,9 @@ Settings = tuple[tuple[str, str], ...]
 # The default period of the kernel's bandwidth control (Documentation/scheduler/sched-bwc), in microseconds.
 _PERIOD: Final = 100_000
 _REMOVE_SECONDS: Final = 5.0
+# How a process of one thread enters a group. In version 1 as a thread: recent kernels then take no lock of all
+# processes, for which they wait 10 ms. Version 2 has no such way between groups that are limited each by itself.
+_JOIN: Final = {1: ("tasks", "0"), 2: ("cgroup.procs", "0")}
 _V1: Final = ("memory", "cpu", "pids", "cpuacct")
 _V2: Final = ("memory", "cpu", "pids")
 
@@ -94,8 +97,11 @@ class SandboxCgroup:
     places: Mapping[str, Path]
 
     def request(self, mounts: Path) -> tuple[tuple[str, Settings], ...]:
-        """What the fork server is told: paths from the folder of the mounts on."""
-        return tuple((str(folder.relative_to(mounts)), settings) for folder, settings in self.folders.items())
+        """What the fork server writes, in order: paths from the folder of the mounts on."""
+        return tuple(
+            (str(folder.relative_to(mounts)), (*settings, _JOIN[self.version]))
+            for folder, settings in self.folders.items()
+        )
 
     def usage(self) -> Usage:
         """What it has counted so far; a few reads from the kernel's memory."""

@@ -234,11 +234,11 @@ def _put(kind: str, path: str, value: Any) -> None:
 
 
 def _join_cgroups(groups: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]) -> None:
+    """Makes the groups, and moves this process, of one thread, into them: `settings` end with the file for that."""
     for folder, settings in groups:
         os.mkdir(folder)
         for name, value in settings:
             _write(f"{folder}/{name}", value)
-        _write(f"{folder}/cgroup.procs", "0")
 
 
 def main() -> None:

@@ -104,7 +104,7 @@ async def test_an_unhandled_failure_names_the_line_of_the_source(engine, languag
 MISTAKES = {
     "python": ("x = = 1\n", "run", "SyntaxError: invalid syntax"),
     "javascript": ("let x = = 1;\n", "run", "SyntaxError: Unexpected token '='"),
-    "typescript": ("const x: number = = 1;\n", "build", "main.ts:1:"),
+    "typescript": ("const x: number = = 1;\n", "build", "main.ts:1"),
     "bash": ("if true; then\n", "run", "syntax error: unexpected end of file"),
     "go": ('package main\n\nfunc main() {\n\tvar x int = "text"\n}\n', "build", "main.go:4:"),
 }

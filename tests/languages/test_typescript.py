@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import pytest_asyncio
 
 from xagent_core import InputFile
 
@@ -107,8 +108,6 @@ async def test_a_program_for_node_runs_unchanged(engine, name):
         ("import { value } from './part.js';\nconsole.log(await value)", "part.js", "export const value = 1"),
         ("import part from './part.cjs';\nconsole.log(part.value)", "part.cjs", "exports.value = 1"),
         ("import part from './part.json';\nconsole.log(part.value)", "part.json", '{"value": 1}'),
-        ("import { Value, value } from './part';\nconst v: Value = value;\nconsole.log(v)", "part.ts",
-         "export interface Value {}\nexport const value: Value = 1"),
         ("import { value } from 'part';\nconsole.log(value)", "node_modules/part/index.js", "exports.value = 1"),
     ],
 )  # fmt: skip
@@ -121,9 +120,8 @@ async def test_files_beside_it_are_imported_however_that_is_spelt(engine, progra
 @pytest.mark.parametrize(
     ("program", "words"),
     [
-        pytest.param("enum { A }", ["main.ts:1:5"], id="enum without a name"),
-        pytest.param("const x = await f();\nlet y: = 3;", ["main.ts:2:7"], id="beside a top-level await"),
-        pytest.param("import './nothing'", ["main.ts:1:7", "./nothing"], id="missing file"),
+        pytest.param("enum { A }", ["main.ts:1"], id="enum without a name"),
+        pytest.param("const x = await f();\nlet y: = 3;", ["main.ts:2"], id="beside a top-level await"),
     ],
 )
 async def test_a_mistake_is_found_before_anything_runs(engine, program, words):
@@ -137,7 +135,7 @@ async def test_a_mistake_is_found_before_anything_runs(engine, program, words):
 @pytest.mark.parametrize(
     ("program", "code", "words"),
     [
-        pytest.param("import { x } from 'lodash';\nx()", 1, ["Cannot find module 'lodash'"], id="missing package"),
+        pytest.param("import { x } from 'lodash';\nx()", 1, ["Cannot find", "lodash"], id="missing package"),
         pytest.param("interface A {}\nPromise.reject(new Error('lost'))", 1, ["main.ts:2", "lost"], id="rejection"),
         pytest.param("enum E { A }\n\nawait 1;\nthrow new Error('late')", 1, ["main.ts:4", "late"], id="module"),
         pytest.param("await new Promise<void>(() => {})", 13, [], id="await without end"),
@@ -149,6 +147,33 @@ async def test_a_failure_names_the_line_of_the_source(engine, program, code, wor
     assert (result.status, result.exit_code, result.phase) == ("error", code, "run")
     for word in words:
         assert word in result.error
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def esbuild(engine):
+    """Skips where sandboxes have no esbuild, and TypeScript is left to Node.js."""
+    program = (
+        "import { spawnSync } from 'child_process';\nprocess.exit(spawnSync('esbuild', ['--version']).status ?? 1)"
+    )
+    if not (await engine.execute(program, language="typescript")).ok:
+        pytest.skip(f"{engine.backend.name} has no esbuild: apt-get install esbuild, or xagent images build")
+
+
+async def test_with_esbuild_a_missing_file_is_found_before_anything_runs(engine, esbuild):
+    result = await engine.execute("console.log('ran');\nimport './nothing'", language="typescript")
+
+    assert (result.status, result.phase, result.output) == ("error", "build", "")
+    assert "main.ts:2:7" in result.error
+
+
+async def test_with_esbuild_interfaces_are_imported_like_values(engine, esbuild):
+    part = InputFile("part.ts", b"export interface Value {}\nexport const value: Value = 1")
+
+    result = await engine.execute(
+        "import { Value, value } from './part';\nconst v: Value = value;\nconsole.log(v)", language="ts", files=[part]
+    )
+
+    assert (result.status, result.output, result.error) == ("success", "1\n", "")
 
 
 @pytest.mark.parametrize("language", ["ts", "mts", "cts", "typescript"])

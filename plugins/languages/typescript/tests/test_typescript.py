@@ -68,6 +68,12 @@ def run(tmp_path):
         ("class P { constructor(private x: number) {} get() { return this.x } }\nconsole.log(new P(5).get())", "5"),
         ("import { sep } from 'node:path';\nconsole.log(await Promise.resolve(sep as string))", "/"),
         ("const fs = require('fs');\nif (require.main === module) console.log(typeof fs as string)", "object"),
+        (
+            "import * as fs from 'fs';\nif (require.main === module) console.log(typeof fs, __dirname !== '')",
+            "object true",
+        ),
+        ("try { (Object.freeze({ a: 1 }) as any).a = 2 } catch { console.log('strict') }", "strict"),
+        ("#!/usr/bin/env ts-node\nconsole.log(1 as number)", "1"),
     ],
 )
 def test_programs_run(run, code, output):
@@ -75,10 +81,10 @@ def test_programs_run(run, code, output):
     assert (done.stdout, done.stderr, done.returncode) == (f"{output}\n", "", 0)
 
 
-def test_files_beside_it_are_imported_by_their_full_name(run):
-    done = run(
-        "import { E } from './part.ts';\nconsole.log(E.A, process.argv[2])", "x", part="export enum E { A = 4 }\n"
-    )
+@pytest.mark.parametrize("spelling", ["./part", "./part.js", "./part.ts"])
+def test_files_beside_it_are_imported_however_that_is_spelled(run, spelling):
+    program = f"import {{ E }} from '{spelling}';\nconsole.log(E.A, process.argv[2])"
+    done = run(program, "x", part="export enum E { A = 4 }\n")
     assert (done.stdout, done.stderr) == ("4 x\n", "")
 
 

@@ -35,7 +35,7 @@ globalThis.__dirname = require("path").dirname(__filename);' ;;
 esac
 """
 
-# Node's own transformer (22.13 to 25; 26 only strips types). It does not bundle: imports name files in full.
+# Node's own transformer (22.13 to 25; 26 only strips types). It does not bundle.
 _NODE: Final = """
 const { readFileSync, writeFileSync } = require("fs"), { stripTypeScriptTypes: strip } = require("module");
 const [source] = process.argv.slice(1), code = readFileSync(source, "utf8");
@@ -49,7 +49,8 @@ const transform = () => {
   }
 };
 try {
-  writeFileSync("." + source.replace(/ts$/, "js"), transform());
+  const compiled = transform();
+  writeFileSync("." + source.replace(/ts$/, "js"), compiled.startsWith("#!") ? compiled : `"use strict";${compiled}`);
 } catch (error) {
   console.error(error.stack.split("\\n    at ")[0]);
   process.exitCode = 1;
@@ -62,11 +63,41 @@ command -v esbuild >/dev/null || NODE_NO_WARNINGS=1 exec node -e '{_NODE}' "$sou
 {_ESBUILD}
 """
 
-_RUN: Final = """
+# What Node then lacks against a bundle: the names of CommonJS in ES modules, and imports that leave out an extension or
+# name the one that a compiler would have made. It is the content of a data URL, which drops line ends.
+_PRELOAD: Final = """
+import module from "node:module";
+globalThis.__filename = process.argv[1];
+globalThis.__dirname = process.cwd();
+globalThis.require = module.createRequire(__filename);
+globalThis.module = require.main = { exports: {} };
+const attempt = (endings, otherwise) => {
+  for (const ending of endings) try { return ending(); } catch {}
+  throw otherwise;
+};
+module.registerHooks?.({
+  resolve(name, context, next) {
+    try { return next(name, context); } catch (error) {
+      if (!name.startsWith(".")) throw error;
+      const base = name.replace(/[.][mc]?js$/, "");
+      return attempt([".ts", "/index.ts", ".js"].map((ending) => () => next(base + ending, context)), error);
+    }
+  },
+  load(url, context, next) {
+    if (url.endsWith(".json")) context = { ...context, importAttributes: { type: "json" } };
+    return next(url, context);
+  },
+});
+"""
+
+_RUN: Final = f"""
 for compiled in .main.*; do set -- "$compiled" "$@"; break; done
-command -v esbuild >/dev/null || case $(node --version) in
-v22.* | v23.* | v24.* | v25.*) set -- --experimental-transform-types --disable-warning=ExperimentalWarning "$@" ;;
-esac
+command -v esbuild >/dev/null || {{
+  set -- --import 'data:text/javascript,{_PRELOAD}' "$@"
+  case $(node --version) in
+  v22.* | v23.* | v24.* | v25.*) set -- --experimental-transform-types --disable-warning=ExperimentalWarning "$@" ;;
+  esac
+}}
 exec node --enable-source-maps "$@"
 """
 

@@ -88,6 +88,7 @@ class BubblewrapBackend(Backend):
         self._kinds: dict[tuple[Any, ...], asyncio.Task[_Kind]] = {}
         self._caches = LanguageCaches(self._start_setup, Path(cache) if cache else None)
         self._numbers = itertools.count(1)
+        self._sandboxes: set[BubblewrapSandbox] = set()
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
@@ -143,7 +144,11 @@ class BubblewrapBackend(Backend):
         await self._caches.aclose()
         for kind in self._kinds.values():
             kind.cancel()
+        ended = await asyncio.gather(*(sandbox.kill() for sandbox in self._sandboxes), return_exceptions=True)
         await self._close()
+        for error in ended:
+            if isinstance(error, BaseException):
+                raise error
 
     async def _start_setup(self, spec: SandboxSpec, toolchains: Toolchains, writable: Entry) -> Sandbox:
         """For a language's setup script."""
@@ -217,7 +222,10 @@ class BubblewrapBackend(Backend):
                 pipes.close()
                 raise
             pipes.close_theirs()
-            sandbox = BubblewrapSandbox(self.name, name, pid=pid, handle=handle, pipes=pipes, cgroup=cgroup)
+            sandbox = BubblewrapSandbox(
+                self.name, name, pid=pid, handle=handle, pipes=pipes, cgroup=cgroup, ended=self._sandboxes.discard
+            )
+            self._sandboxes.add(sandbox)
             try:
                 async with asyncio.timeout(_START_SECONDS):
                     await until_readable(ours.fileno())

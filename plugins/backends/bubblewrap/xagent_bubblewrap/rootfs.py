@@ -9,7 +9,8 @@ from typing import Final
 __all__ = ["Entry", "root_entries"]
 
 Entry = tuple[str, str, str | bytes]
-"""`folder`, `link`, `file` or `bind`; the path in the sandbox; the link's target, the file's bytes, or the source."""
+"""A kind, the path in the sandbox, and a value: for a `link` its target, for a `file` its bytes, for a `copy` or a
+`bind` where it is on this machine, for a `folder` nothing."""
 
 # Those that the C library and name lookups need; no host name, no user, no resolver of the host.
 _ETC: Final = {
@@ -51,5 +52,5 @@ def root_entries(extra: Sequence[Entry] = (), *, host: Path = Path("/")) -> tupl
         if path.is_dir():
             entries.append(("bind", f"/etc/{name}", str(path)))
         elif path.is_file():
-            entries.append(("file", f"/etc/{name}", path.read_bytes()))
+            entries.append(("copy", f"/etc/{name}", str(path)))
     return (*entries, *extra)

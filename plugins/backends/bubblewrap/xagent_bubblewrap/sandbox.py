@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -30,10 +31,19 @@ class BubblewrapSandbox(Sandbox):
         handle: A pidfd of it.
         pipes: The streams.
         cgroup: Its limits; None where there are none.
+        ended: Called with it when nothing is left of it.
     """
 
     def __init__(
-        self, component: str, name: str, *, pid: int, handle: int, pipes: Pipes, cgroup: SandboxCgroup | None
+        self,
+        component: str,
+        name: str,
+        *,
+        pid: int,
+        handle: int,
+        pipes: Pipes,
+        cgroup: SandboxCgroup | None,
+        ended: Callable[[BubblewrapSandbox], object],
     ) -> None:
         self.id = name
         self._component = component
@@ -41,6 +51,7 @@ class BubblewrapSandbox(Sandbox):
         self._handle = handle
         self._pipes = pipes
         self._cgroup = cgroup
+        self._ended = ended
         self._end: asyncio.Task[None] | None = None
 
     async def send(self, data: bytes) -> None:
@@ -94,6 +105,7 @@ class BubblewrapSandbox(Sandbox):
                 await asyncio.to_thread(self._cgroup.remove)
             except OSError as error:
                 raise BackendError(self._component, f"the control group of {self.id} stays: {error}") from error
+        self._ended(self)
 
     def _signal(self) -> None:
         """Kills the first process inside; the kernel then ends all others in its pid namespace.

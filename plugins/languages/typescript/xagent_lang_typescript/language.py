@@ -71,16 +71,13 @@ globalThis.__filename = process.argv[1];
 globalThis.__dirname = process.cwd();
 globalThis.require = module.createRequire(__filename);
 globalThis.module = require.main = { exports: {} };
-const attempt = (endings, otherwise) => {
-  for (const ending of endings) try { return ending(); } catch {}
-  throw otherwise;
-};
 module.registerHooks?.({
   resolve(name, context, next) {
     try { return next(name, context); } catch (error) {
       if (!name.startsWith(".")) throw error;
       const base = name.replace(/[.][mc]?js$/, "");
-      return attempt([".ts", "/index.ts", ".js"].map((ending) => () => next(base + ending, context)), error);
+      for (const ending of [".ts", "/index.ts", ".js"]) try { return next(base + ending, context); } catch {}
+      throw error;
     }
   },
   load(url, context, next) {

@@ -1,4 +1,4 @@
-"""The image that peers are given: xagent's own for Python, in which `python` is a name of `python3` too."""
+"""The image that peers are given: xagent's own for Python, in which `python3` has the names that they use."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import contextlib
 import io
 import tarfile
 from collections.abc import Iterator
+from typing import Final
 
 from docker.client import from_env
 
 __all__ = ["peer_image"]
 
-_TAG = "xagent-bench-peers:latest"
+_TAG: Final = "xagent-bench-peers:latest"
+# llm-sandbox's pool makes a virtual environment, and updates pip in it over the network: it finds the former made.
+_NAMES: Final = ("usr/bin/python", "sandbox/.sandbox-venv/bin/python", "tmp/venv/bin/python")
 
 
 @contextlib.contextmanager
@@ -24,11 +27,12 @@ def peer_image(image: str) -> Iterator[str]:
     Yields:
         Its name.
     """
-    link = tarfile.TarInfo("usr/bin/python")
-    link.type, link.linkname = tarfile.SYMTYPE, "python3"
     links = io.BytesIO()
     with tarfile.open(fileobj=links, mode="w") as archive:
-        archive.addfile(link)
+        for name in _NAMES:
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, "/usr/bin/python3"
+            archive.addfile(link)
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as archive:
         dockerfile = f'FROM {image}\nADD links.tar /\nENTRYPOINT []\nCMD ["python3"]\nUSER root\n'.encode()

@@ -1,4 +1,7 @@
-"""The programs under `examples/`, which read a file and their input, compute, and write a file, run everywhere."""
+"""The programs under `examples/` run where no control group can be made, as for most ordinary users: see `nox -s demo`.
+
+On the engines as they are, `tests/cli/test_examples.py` runs them.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +16,13 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 PROGRAMS = sorted(EXAMPLES.glob("totals.*"))
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(("docker", {}), id="docker", marks=pytest.mark.engine("docker")),
-        pytest.param(("bubblewrap", {}), id="bubblewrap", marks=pytest.mark.engine("bubblewrap")),
-        pytest.param(
-            ("bubblewrap", {"cgroups": False}),
-            id="bubblewrap-without-control-groups",
-            marks=pytest.mark.engine("bubblewrap"),
-        ),
-    ]
-)
-async def engine(request):
-    name, options = request.param
-    async with Engine(get_backend(name, **options), pool=PoolConfig(ready=0)) as engine:
+@pytest.fixture
+async def engine():
+    async with Engine(get_backend("bubblewrap", cgroups=False), pool=PoolConfig(ready=0)) as engine:
         yield engine
 
 
+@pytest.mark.engine("bubblewrap")
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.suffix)
 async def test_it_adds_up_what_is_asked_for(engine, program):
     language = engine.plugins.language_for_file(program.name)

@@ -8,12 +8,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from docker.api import APIClient
 from docker.errors import APIError
-from docker.utils import parse_repository_tag
 
 from xagent_core.abc.backend import SandboxSpec
-from xagent_core.errors import BackendError, BackendUnavailableError, ImageNotFoundError
+from xagent_core.errors import ImageNotFoundError
 from xagent_docker.daemon import Daemon
 from xagent_docker.endpoint import COMPONENT
 
@@ -88,16 +86,13 @@ class ImageChoice:
         fix += f" (needs no registry) or `xagent images pull {spec.language}`."
         if not self._pull:
             raise ImageNotFoundError(COMPONENT, f"image {wanted} is not present, and pulling is switched off", fix)
+        # Rich is loaded here only: most callers have their images.
+        from xagent_docker.images.progress import PullBar
+        from xagent_docker.images.pull import pull_image
+
         logger.warning("image %s is not present and is being pulled; this may take minutes", wanted)
-        try:
-            await daemon.call(f"pull {wanted}", _pull, daemon.client, wanted)
-        except BackendUnavailableError:
-            raise
-        except (BackendError, APIError) as error:
-            words = error.cause if isinstance(error, BackendError) else str(error.explanation)
-            raise ImageNotFoundError(
-                COMPONENT, f"image {wanted} is not present and cannot be pulled: {words}", fix
-            ) from error
+        with PullBar() as bar:
+            await pull_image(daemon, wanted, spec.language, bar.image(wanted).line)
         image = await _inspect(daemon, wanted)
         if image is None:
             raise ImageNotFoundError(COMPONENT, f"image {wanted} is not present although it was pulled", fix)
@@ -110,10 +105,3 @@ async def _inspect(daemon: Daemon, name: str) -> Image | None:
     except APIError:
         return None
     return Image(name, tuple((found.get("Config") or {}).get("Volumes") or ()))
-
-
-def _pull(client: APIClient, name: str) -> None:
-    repository, tag = parse_repository_tag(name)
-    for line in client.pull(repository, tag=tag or "latest", stream=True, decode=True):
-        if "error" in line:
-            raise APIError(line["error"], explanation=line["error"])

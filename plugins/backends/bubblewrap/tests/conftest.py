@@ -49,20 +49,28 @@ async def engine(make_engine: Callable[..., Engine]) -> AsyncIterator[Engine]:
 
 
 @pytest.fixture
-def leftovers() -> Callable[[], dict[str, object]]:
+def groups_of() -> Callable[[int], list[str]]:
+    """Finds the control groups of a process's backends and of their sandboxes."""
+
+    def find(pid: int) -> list[str]:
+        names = ((path, path.rpartition("/")[2]) for path, _, _ in os.walk("/sys/fs/cgroup"))
+        return [path for path, name in names if f":{pid}:" in name or name.startswith(f"{pid}-")]
+
+    return find
+
+
+@pytest.fixture
+def leftovers(groups_of: Callable[[int], list[str]]) -> Callable[[], dict[str, object]]:
     """What this process holds: open descriptors, children and control groups; to be the same before and after."""
 
     def look() -> dict[str, object]:
         gc.collect()
-        mine = f"-{os.getpid()}-"
         return {
             "descriptors": len(list(Path("/proc/self/fd").iterdir())),
             "children": [
                 pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
             ],
-            "cgroups": [
-                path for path, _, _ in os.walk("/sys/fs/cgroup") if mine in path.rpartition("/")[2] and "xagent" in path
-            ],
+            "cgroups": groups_of(os.getpid()),
         }
 
     return look

@@ -187,7 +187,7 @@ async def test_closing_ends_what_nobody_killed(engine: Engine) -> None:
     await sandbox.kill()
 
 
-def test_nothing_outlives_an_owner_that_is_killed(tmp_path: Path) -> None:
+def test_nothing_outlives_an_owner_that_is_killed(tmp_path: Path, groups_of: Callable[[int], list[str]]) -> None:
     script = tmp_path / "owner.py"
     script.write_text(
         textwrap.dedent("""
@@ -205,7 +205,8 @@ def test_nothing_outlives_an_owner_that_is_killed(tmp_path: Path) -> None:
             plugins.add("test", "test", "0", lambda: module)
             async with Engine(BubblewrapBackend(), plugins=plugins, pool=PoolConfig(ready=1)) as engine:
                 async for event in engine.stream("echo running; sleep 321.5 & sleep 321.5", language="sh"):
-                    print((await engine.backend._opened()).launcher.pid, flush=True)
+                    machine = await engine.backend._opened()
+                    print(machine.launcher.pid, int(machine.tree is not None), flush=True)
 
         asyncio.run(main())
         """)
@@ -215,13 +216,13 @@ def test_nothing_outlives_an_owner_that_is_killed(tmp_path: Path) -> None:
     )
     assert owner.stdout is not None
     with owner:
-        server = int(owner.stdout.readline())
-        names = f"-{owner.pid}-"
+        server, has_groups = map(int, owner.stdout.readline().split())
+        assert bool(groups_of(owner.pid)) == has_groups
         owner.kill()
     end = time.monotonic() + 5
     while time.monotonic() < end:
         left = _processes("321.5")
-        groups = [path for path, _, _ in os.walk("/sys/fs/cgroup") if names in path.rpartition("/")[2]]
+        groups = groups_of(owner.pid)
         if not left and not groups and not _read(Path(f"/proc/{server}/cmdline")):
             return
         time.sleep(0.02)

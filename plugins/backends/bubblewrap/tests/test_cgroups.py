@@ -164,6 +164,11 @@ def test_in_a_scope_the_fork_server_makes_room_for_the_groups(tmp_path: Path, mo
     assert (scope / "xagent-forkserver/cgroup.procs").read_text() == str(os.getpid())
 
 
+def owner_of(pid: int) -> Owner:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return replace(Owner.current(), pid=pid, started=int(fields[19]))
+
+
 @pytest.mark.engine("bubblewrap")
 async def test_the_reaper_removes_what_a_dead_owner_left_and_nothing_else(engine: Engine) -> None:
     backend = engine.backend
@@ -174,16 +179,20 @@ async def test_the_reaper_removes_what_a_dead_owner_left_and_nothing_else(engine
     assert tree is not None
     sandbox = await backend.start(engine.plan(ExecutionRequest(code="", language="sh")).spec)
     ours = next(iter(tree.folders.values()))
-    mine = Owner.current()
-    dead = ours.with_name(folder_name(replace(mine, started=mine.started - 1)))
-    (dead / "7").mkdir(parents=True)
-    left = await asyncio.create_subprocess_exec("sleep", "1000")
-    (dead / "7/cgroup.procs").write_text(str(left.pid))
+    left, other = [await asyncio.create_subprocess_exec("sleep", "1000") for _ in range(2)]
+    folder = ours.with_name(folder_name(owner_of(other.pid)))
+    (folder / "7").mkdir(parents=True)
+    (folder / "7/cgroup.procs").write_text(str(left.pid))
+    await backend.reap()
+    assert (folder / "7").exists()
+    other.kill()
+    await other.wait()
     lines = []
-    while dead.exists():
+    while folder.exists():
         lines += await backend.reap()
     assert await left.wait() == -9
-    assert [line for line in lines if dead.name in line]
+    # The reaper of another test may have been first.
+    assert not [line for line in lines if ours.name in line]
     assert ours.exists()
     await sandbox.send(b"echo alive >&4\n")
     assert await sandbox.receive() == ("stdout", b"alive\n")

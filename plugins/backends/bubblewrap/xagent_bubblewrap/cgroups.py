@@ -260,7 +260,8 @@ def reap(mounts: Path = MOUNTS) -> list[str]:
         owner = _owner_of(folder.name)
         if owner is None or owner.state(seen_from=me) != "dead":
             continue
-        for group in (*(path for path in folder.iterdir() if path.is_dir()), folder):
+        # Another process's reaper may be at it too.
+        for group in (*folder.glob("*/"), folder):
             with contextlib.suppress(OSError):
                 _end(group)
                 group.rmdir()

@@ -67,9 +67,9 @@ async def measure(
     finally:
         # At once: some peers wait ten seconds for a container that ignores signals.
         closed = await asyncio.gather(*(subject.close() for subject in opened), return_exceptions=True)
-        for subject, error in zip(opened, closed, strict=True):
-            if error is not None:
-                logger.warning("%s could not be closed: %s", " ".join(subject.key), error)
+        for subject, failed in zip(opened, closed, strict=True):
+            if failed is not None:
+                logger.warning("%s could not be closed: %s", " ".join(subject.key), failed)
     return {key: latency_of(seconds) for key, seconds in samples.items() if seconds}, failures
 
 

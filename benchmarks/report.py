@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -34,12 +35,19 @@ def write(results: Results, page: Path) -> None:
         page: The Markdown file.
     """
     drawing = page.with_suffix(".svg")
-    lines = [_HEAD, f"![Python's median latencies]({drawing.name})", ""]
+    lines = [_HEAD, *_warning(results), f"![Python's median latencies]({drawing.name})", ""]
     for section in (_targets, _latencies, _sustained, _memory, _facts):
         lines += [*section(results), ""]
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
     drawing.write_text(picture(results), "utf-8")
+
+
+def _warning(results: Results) -> Iterator[str]:
+    """Says that others used the machine, which costs most where many processes take part in a start."""
+    load, cores = results.facts.get("load average before", "0").split()[0], os.cpu_count() or 1
+    if float(load) > cores:
+        yield from (f"**The machine was busy with other work: its load average was {load} on {cores} cores.**", "")
 
 
 def _targets(results: Results) -> Iterator[str]:

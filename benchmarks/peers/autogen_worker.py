@@ -34,7 +34,11 @@ class _Executors:
         """Runs the program."""
         executor = self._reused or self._opened()
         blocks = [CodeBlock(code=self._code, language="python")]
-        output = self._do(executor.execute_code_blocks(blocks, CancellationToken())).output
+        try:
+            output = self._do(executor.execute_code_blocks(blocks, CancellationToken())).output
+        except BaseException:
+            self._do(executor.stop())
+            raise
         return output, None if self._reused else lambda: self._do(executor.stop())
 
     def close(self) -> None:

@@ -45,7 +45,11 @@ class _Sandboxes:
                 return session.run(self._code).stdout, None
         session = SandboxSession(**self._how)
         session.open()
-        return session.run(self._code).stdout, session.close
+        try:
+            return session.run(self._code).stdout, session.close
+        except BaseException:
+            session.close()
+            raise
 
     def close(self) -> None:
         """Closes the session or the pool."""

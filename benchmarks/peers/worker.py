@@ -52,16 +52,16 @@ def serve(version: str, make: Callable[[dict[str, Any]], Runner]) -> None:
                 began = time.perf_counter()
                 output, close = runner.once()
                 seconds = time.perf_counter() - began
+                if close is not None:
+                    # It may wait ten seconds for a container that ignores signals, and uses no CPU meanwhile.
+                    closers.append(threading.Thread(target=timed, args=(close,)))
+                    closers[-1].start()
                 if output.strip() != "1":
                     raise RuntimeError(f"the program printed {output[:80]!r} instead of 1")  # noqa: TRY301, RUF100
             except Exception as error:
                 answer(error=f"{type(error).__name__}: {str(error)[:200]}")
                 continue
             answer(seconds=seconds)
-            if close is not None:
-                # It may wait ten seconds for a container that ignores signals, and uses no CPU meanwhile.
-                closers.append(threading.Thread(target=timed, args=(close,)))
-                closers[-1].start()
         with contextlib.suppress(Exception):
             # What each run has opened was closed apart, and only that is told then.
             runner.close() if closers else timed(runner.close)

@@ -209,7 +209,7 @@ def docker_daemon(session: nox.Session) -> Iterator[None]:
         return
     if os.geteuid() != 0:
         session.error("Docker's daemon does not answer: start it, or run this as root")
-    log = Path(session.create_tmp(), "dockerd.log")
+    log = Path(session.cache_dir, "dockerd.log")
     with log.open("wb") as output:
         daemon = subprocess.Popen(["dockerd"], stdout=output, stderr=output)
     try:

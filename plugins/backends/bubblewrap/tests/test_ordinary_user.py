@@ -19,26 +19,33 @@ _UID = 54321
 # must be seen in it. It is replaced by an empty folder with only that. The namespace ends with the command.
 _REVEAL = """
 base=$1; shift
-mkdir "$base" && mount -t tmpfs tmpfs "$base" && chmod 711 "$base"
+mkdir "$base" && mount -t tmpfs tmpfs "$base" && chmod 711 "$base" || exit 1
+last=
 while [ "$1" != -- ]; do
   hidden=$1; wanted=$2; shift 2
-  mkdir -p "$base/0" && mount --bind "$hidden" "$base/0" && mount -t tmpfs -o mode=755 tmpfs "$hidden" &&
-  mkdir -p "$wanted" && mount --bind "$base/0${wanted#"$hidden"}" "$wanted" && umount -l "$base/0" || exit 1
+  if [ "$hidden" != "$last" ]; then
+    [ -z "$last" ] || umount -l "$base/0"
+    mkdir -p "$base/0" && mount --bind "$hidden" "$base/0" && mount -t tmpfs -o mode=755 tmpfs "$hidden" || exit 1
+    last=$hidden
+  fi
+  mkdir -p "$wanted" && mount --bind "$base/0${wanted#"$hidden"}" "$wanted" || exit 1
 done
+[ -z "$last" ] || umount -l "$base/0"
 shift
 exec setpriv --reuid "$UID_" --regid "$UID_" --clear-groups "$@"
 """
 
 
-def hidden_folders() -> dict[Path, Path]:
-    """By each folder on the way to our files that others may not enter: the one below it that they must see."""
-    found: dict[Path, Path] = {}
-    for wanted in (Path(sys.base_prefix), Path(sys.prefix), *(Path(path) for path in sys.path if path)):
-        for parent in reversed(wanted.resolve().parents):
-            if parent.exists() and not parent.stat().st_mode & 0o001:
-                found.setdefault(parent, wanted.resolve())
+def hidden_folders() -> list[tuple[Path, Path]]:
+    """Each folder on the way to our files that others may not enter, with each one below it that they must see."""
+    project = _settings(Path(__file__).parent).parent
+    found = set()
+    for wanted in {project, *(Path(path).resolve() for path in (sys.base_prefix, sys.prefix, *filter(None, sys.path)))}:
+        for parent in reversed(wanted.parents):
+            if wanted.is_dir() and not parent.stat().st_mode & 0o001:
+                found.add((parent, wanted))
                 break
-    return found
+    return sorted(found)
 
 
 @pytest.fixture
@@ -52,7 +59,7 @@ def home() -> Iterator[Path]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="this run is an ordinary user's already")
 @pytest.mark.skipif("XAGENT_TEST_NESTED" in os.environ, reason="this is the nested run")
 def test_all_of_it_as_an_ordinary_user(home: Path, tmp_path: Path) -> None:
-    reveal = [str(path) for pair in hidden_folders().items() for path in pair]
+    reveal = [str(path) for pair in hidden_folders() for path in pair]
     tests = Path(__file__).parent
     run = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", _REVEAL, "sh", str(tmp_path / "base"), *reveal,

@@ -196,10 +196,10 @@ def _write(root: Root, names: Sequence[str], gone: Sequence[str], path: Path, or
             elif member.islnk() and member.linkname not in written:
                 # Its other name is in the layer below, where a link cannot reach.
                 whole = copy.copy(member)
-                file = tar.extractfile(entry.source)
-                whole.type, whole.linkname = tarfile.REGTYPE, ""
-                whole.size = root._entries[member.linkname].member.size  # noqa: SLF001
-                layer.add(whole, file)
+                content = root._entries[member.linkname]  # noqa: SLF001
+                whole.type, whole.linkname, whole.size = tarfile.REGTYPE, "", content.member.size
+                # Not by way of the link: up to Python 3.11.3 that takes members of this very TarFile only.
+                layer.add(whole, tar.extractfile(content.source))
             else:
                 layer.add(member, tar.extractfile(entry.source) if member.isreg() else None)
             written.add(name)

@@ -100,7 +100,6 @@ def test_version_1_holds_swap_with_memory(tmp_path: Path, name: str) -> None:
         ("tasks", "0"),
     )
     assert requested[f"cpu/own/{name}/1"] == (
-        ("cpu.cfs_period_us", "100000"),
         ("cpu.cfs_quota_us", "50000"),
         ("tasks", "0"),
     )

@@ -68,7 +68,7 @@ def _v1_settings(memory: int, cpus: float, processes: int, *, swap: bool) -> dic
     both = (("memory.memsw.limit_in_bytes", str(memory)),) if swap else (("memory.swappiness", "0"),)
     return {
         "memory": (("memory.limit_in_bytes", str(memory)), *both),
-        "cpu": (("cpu.cfs_period_us", str(_PERIOD)), ("cpu.cfs_quota_us", str(round(cpus * _PERIOD)))),
+        "cpu": (("cpu.cfs_quota_us", str(round(cpus * _PERIOD))),),
         "pids": (("pids.max", str(processes)),),
     }
 

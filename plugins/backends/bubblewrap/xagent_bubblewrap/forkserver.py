@@ -134,12 +134,17 @@ class _Server:
             self._groups.update(os.path.dirname(folder) for folder, _ in request["cgroups"])
             pid = os.fork()
         except OSError as error:
-            self._channel.send(marshal.dumps((0, str(error))))
+            self._channel.send(marshal.dumps((0, str(error))), socket.MSG_NOSIGNAL)
             return
         if pid == 0:
             self._become_bwrap(request, descriptors)
         handle = os.pidfd_open(pid)
-        socket.send_fds(self._channel, [marshal.dumps((pid, ""))], [handle])
+        with contextlib.suppress(BrokenPipeError):  # the next thing it hears is that the owner is gone
+            self._channel.sendmsg(
+                [marshal.dumps((pid, ""))],
+                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [handle]))],
+                socket.MSG_NOSIGNAL,
+            )
         os.close(handle)
 
     def _make_root(self, name: str, entries: tuple[tuple[str, str, Any], ...]) -> None:
@@ -165,9 +170,7 @@ class _Server:
             for name in ("tmp", "shm"):
                 os.mkdir(f"{SCRATCH}/{name}")
                 os.chmod(f"{SCRATCH}/{name}", 0o1777)  # noqa: S103 - a sandbox's own
-            # Python ignores some signals, and programs would inherit that.
-            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
-                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for name, value in request["rlimits"]:
                 most = resource.getrlimit(name)[1]
                 least = value if most == resource.RLIM_INFINITY else min(value, most)
@@ -263,6 +266,9 @@ def main() -> None:
     except OSError as error:
         channel.send(marshal.dumps((0, str(error))))
         sys.exit(1)
+    # Python ignores some signals, and programs would inherit that.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
     # Ended children vanish by themselves; who waits for one has a handle on it.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     channel.send(marshal.dumps((os.getpid(), "")))

@@ -266,9 +266,10 @@ def main() -> None:
     except OSError as error:
         channel.send(marshal.dumps((0, str(error))))
         sys.exit(1)
-    # Python ignores some signals, and programs would inherit that.
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+    # Python ignores some signals, nohup and shells others, and programs would inherit that.
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # Ended children vanish by themselves; who waits for one has a handle on it.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     channel.send(marshal.dumps((os.getpid(), "")))

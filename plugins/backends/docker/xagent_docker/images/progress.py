@@ -8,30 +8,49 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 __all__ = ["PullBar", "Steps"]
 
 
-class Steps:
-    """A line for each step that is being done. Quiet where stderr is no terminal.
+class _Display:
+    """Lines on stderr while the block runs. Quiet where stderr is no terminal."""
 
-    It is a context manager.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, *columns: ProgressColumn, transient: bool = False) -> None:
         console = Console(stderr=True)
-        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self._shown = console.is_terminal
+        self._progress = Progress(*columns, console=console, disable=not self._shown, transient=transient)
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        # Rich before 14 ends even a display that is disabled with an empty line.
+        if self._shown:
+            self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._shown:
+            self._progress.stop()
+
+
+class Steps(_Display):
+    """A line for each step that is being done.
+
+    It is a context manager.
+    """
+
+    def __init__(self) -> None:
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+        super().__init__(*columns, transient=True)
 
     @contextmanager
     def step(self, description: str) -> Iterator[None]:
@@ -43,25 +62,16 @@ class Steps:
             self._progress.remove_task(task)
 
 
-class PullBar:
-    """A bar for each image that is being pulled. Quiet where stderr is no terminal.
+class PullBar(_Display):
+    """A bar for each image that is being pulled.
 
     It is a context manager.
     """
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._progress.stop()
+        super().__init__(
+            TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeElapsedColumn()
+        )
 
     def image(self, name: str) -> PullProgress:
         """Adds the bar of an image."""

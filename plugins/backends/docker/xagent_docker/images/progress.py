@@ -17,14 +17,6 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 __all__ = ["PullBar", "Steps"]
 

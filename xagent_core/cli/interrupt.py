@@ -47,7 +47,10 @@ def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
 
     try:
         return asyncio.run(supervised())
-    except asyncio.CancelledError:
+    # The second Ctrl-C may come when the loop's own handlers are gone.
+    except (asyncio.CancelledError, KeyboardInterrupt):
         if not received:
             raise
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # all is cleaned up: let nothing change the status any more
         raise typer.Exit(128 + received[0]) from None

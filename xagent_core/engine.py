@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
-from typing import Self, Unpack
+from typing import Self, TypeVar, Unpack
 
 from xagent_core.abc.backend import Backend, Capabilities
 from xagent_core.config import PoolConfig, Settings, load_settings
@@ -32,6 +32,8 @@ from xagent_core.types import (
 __all__ = ["Engine", "run"]
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _REAP_SECONDS = 30.0
 
@@ -115,9 +117,7 @@ class Engine:
         Raises:
             XAgentError: The engine was not entered.
         """
-        if self._backend is None:
-            raise XAgentError("engine", "it is not open", "Use `async with Engine(...) as engine:`.")
-        return self._backend
+        return _opened(self._backend)
 
     @property
     def pool(self) -> Pool:
@@ -126,9 +126,7 @@ class Engine:
         Raises:
             XAgentError: The engine was not entered.
         """
-        if self._pool is None:
-            raise XAgentError("engine", "it is not open", "Use `async with Engine(...) as engine:`.")
-        return self._pool
+        return _opened(self._pool)
 
     async def execute(self, code: str | ExecutionRequest, **arguments: Unpack[RequestArguments]) -> ExecutionResult:
         """Runs a program to its end.
@@ -275,6 +273,13 @@ class Engine:
                 logger.warning("what dead owners left could not be removed: %s", error)
             await asyncio.sleep(_REAP_SECONDS)
             pool.retire_idle()
+
+
+def _opened(part: T | None) -> T:
+    """A part of an engine that was entered."""
+    if part is None:
+        raise XAgentError("engine", "it is not open", "Use `async with Engine(...) as engine:`.")
+    return part
 
 
 async def _close(upkeep: asyncio.Task[None] | None, pool: Pool | None, backend: Backend | None) -> None:

@@ -61,7 +61,7 @@ class Session:
         self._spec = planned.spec
         if self._kernel is not None:
             # The kernel's process is there before a call's environment could come.
-            env = (*planned.spec.env, *language.env.items())
+            env = tuple((dict(planned.spec.env) | dict(language.env)).items())
             self._spec = replace(planned.spec, command=kernel_command(self._kernel), env=env)
         self._lease: contextlib.AbstractAsyncContextManager[Sandbox] | None = None
         self._sandbox: Sandbox | None = None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import functools
 import json
 import os
 import platform
+import signal
 import struct
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from xagent_core.types import MIB
 
 pytestmark = pytest.mark.engine("bubblewrap")
 
+_SYS_RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
 # Calls the kernel by number, as nothing in Python's standard library offers these calls.
 _CTYPES = """
 import ctypes, errno, os, platform
@@ -232,7 +236,19 @@ async def test_the_first_process_is_the_guest_and_sees_only_its_own(inside: Call
     assert await inside("import socket, json; print(json.dumps(socket.gethostname()))") == "sandbox"
 
 
-async def test_signals_and_masks_are_as_a_program_expects(engine: Engine) -> None:
+@pytest.fixture
+def ignored_signals() -> Iterator[None]:
+    """This process ignores what nohup and the C library's posix_spawn (its own signal 32) have a child ignore."""
+    syscall = functools.partial(ctypes.CDLL(None).syscall, _SYS_RT_SIGACTION[os.uname().machine])
+    before = ctypes.create_string_buffer(64)
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert syscall(32, (1).to_bytes(64, sys.byteorder), before, 8) == 0
+    yield
+    assert syscall(32, before, None, 8) == 0
+    signal.signal(signal.SIGHUP, previous)
+
+
+async def test_signals_and_masks_are_as_a_program_expects(ignored_signals: None, engine: Engine) -> None:
     result = await engine.execute("grep -E 'Sig(Ign|Blk)' /proc/self/status", language="sh")
     assert {line.split()[1] for line in result.output.splitlines()} == {"0" * 16}, result.output
 

@@ -37,6 +37,7 @@ _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _PR_SET_NO_NEW_PRIVS = 38
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _SYS_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280, "armv7l": 311}
+_SYS_RT_SIGACTION = {"x86_64": 13, "aarch64": 134, "riscv64": 134, "ppc64le": 173, "s390x": 174, "armv7l": 174}
 
 BASE = "/sys"
 """Mounted over in a mount namespace of our own: every Linux has the folder, and no sandbox is shown the host's."""
@@ -75,6 +76,17 @@ def _write(path: str, text: str) -> None:
         os.write(descriptor, text.encode())
     finally:
         os.close(descriptor)
+
+
+def _default_signals() -> None:
+    """Undoes what Python, nohup and shells ignore, which programs would inherit."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    # The C library keeps these to itself and lets nobody set them; its posix_spawn has a child ignore them.
+    sigaction = _SYS_RT_SIGACTION.get(os.uname().machine)
+    for internal in set(range(32, signal.NSIG)) - signal.valid_signals() if sigaction is not None else ():
+        _check(_libc.syscall(sigaction, internal, bytes(64), None, 8), f"reset signal {internal}")  # 0 is SIG_DFL
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _own_namespaces(*, user: bool) -> None:
@@ -266,10 +278,7 @@ def main() -> None:
     except OSError as error:
         channel.send(marshal.dumps((0, str(error))))
         sys.exit(1)
-    # Python ignores some signals, nohup and shells others, and programs would inherit that.
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _default_signals()
     # Ended children vanish by themselves; who waits for one has a handle on it.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     channel.send(marshal.dumps((os.getpid(), "")))

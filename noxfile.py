@@ -48,14 +48,14 @@ os.environ["PATH"] = os.pathsep.join(
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests that need no engine, and those of the engines that answer; with CI set, all tests."""
+    """All tests but slow ones that need no engine or one that answers; with CI set, those of every engine."""
     install(session, "test")
-    pytest(session)
+    pytest(session, "-m", "not slow")
 
 
 @nox.session
 def engines(session: nox.Session) -> None:
-    """All tests; installs and starts the engines that are missing (Debian and Ubuntu, as root)."""
+    """All tests, slow ones too; installs and starts the engines that are missing (Debian and Ubuntu, as root)."""
     install(session, "test")
     pytest(session, with_engines=True)
 
@@ -67,7 +67,7 @@ def matrix(session: nox.Session) -> None:
         session.skip("the session engines runs on this Python")
     install(session, "test")
     # What runs inside, but Python's own programs, does not see on which Python xagent runs.
-    pytest(session, "--ignore-glob=tests/languages/test_[bgjt]*.py", "--ignore=tests/test_load.py")
+    pytest(session, "-m", "not slow", "--ignore-glob=tests/languages/test_[bgjt]*.py", "--ignore=tests/test_load.py")
 
 
 @nox.session
@@ -76,7 +76,7 @@ def min_versions(session: nox.Session) -> None:
     if session.venv_backend != "uv":
         session.skip("only uv can choose the oldest versions: pip install uv")
     install(session, "test", options=["--resolution", "lowest-direct"])
-    pytest(session)
+    pytest(session, "-m", "not slow")
 
 
 @nox.session

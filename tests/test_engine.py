@@ -66,6 +66,15 @@ class Observer:
             if failing:
                 raise RuntimeError("the observer fails")
 
+        self.pool: list[object] = []
+
+        @hookimpl
+        def xagent_pool_changed(backend, stats):
+            self.pool.append(stats)
+            if failing:
+                raise RuntimeError("the observer fails")
+
+        self.xagent_pool_changed = xagent_pool_changed
         self.xagent_before_execute = xagent_before_execute
         self.xagent_after_execute = xagent_after_execute
 
@@ -386,6 +395,7 @@ async def test_an_observer_that_fails_changes_nothing(caplog):
     async with engine_on(FakeBackend(FakeRun(stdout=b"x")), failing, watching) as engine:
         assert (await engine.execute("", language="shell")).output == "x"
     assert len(watching.before) == len(watching.after) == 1
+    assert max(stats.running for stats in watching.pool) == watching.pool[-1].handed_out_cold == 1
     assert caplog.text.count("the observer fails") >= 2
 
 

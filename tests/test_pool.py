@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -258,6 +259,34 @@ async def test_a_start_that_fails_gives_its_place_back_and_is_not_tried_for_ever
         await asyncio.sleep(0.02)
         assert backend.starts == starts
         assert await use(pool)
+
+
+async def test_as_many_stand_by_as_callers_missed_up_to_the_most_and_fewer_again_with_time(monkeypatch):
+    async with pool_of(Slow(), ready=1, ready_most=3, most=9, idle_seconds=100, refills=9) as pool:
+        await pool.warm(SPEC)
+        assert pool.stats().ready == 1
+        await asyncio.gather(*(use(pool, seconds=0.01) for _ in range(5)))
+        await settled(pool)
+        assert pool.stats().ready == 3
+        clock = time.monotonic()
+        for minutes, ready in ((2, 2), (4, 1), (6, 1)):
+            monkeypatch.setattr(time, "monotonic", lambda now=clock + 60 * minutes: now)
+            next(iter(pool._shelves.values())).used = time.monotonic()
+            pool.retire_idle()
+            assert pool.stats().ready == ready
+        monkeypatch.undo()
+
+
+async def test_an_observer_is_told_of_each_change_until_all_are_gone():
+    told = []
+    pool = Pool(Slow(), PoolConfig(ready=1), observer=told.append)
+    await use(pool)
+    await settled(pool)
+    assert {(stats.ready, stats.running, stats.handed_out_cold) for stats in told} >= {(0, 1, 1), (1, 0, 1)}
+    assert told[-1] == pool.stats()
+    await pool.aclose()
+    await asyncio.sleep(0)
+    assert (told[-1].ready, told[-1].ending, told[-1].discarded) == (0, 0, 2)
 
 
 async def test_idle_kinds_are_retired_and_stay_so():

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from xagent_core.plugins import load_plugins as load_plugins
     from xagent_core.selection import get_backend as get_backend
     from xagent_core.session import Session as Session
+    from xagent_core.stats import PoolStats as PoolStats
     from xagent_core.toolbox import get_tools as get_tools
     from xagent_core.types import ExecutionRequest as ExecutionRequest
     from xagent_core.types import ExecutionResult as ExecutionResult
@@ -79,6 +80,7 @@ _HOMES: Final = {
     "plugins": "load_plugins",
     "selection": "get_backend",
     "session": "Session",
+    "stats": "PoolStats",
     "toolbox": "get_tools",
     "types": (
         "ExecutionRequest ExecutionResult FinishedEvent InputFile Limits NetworkPolicy OutputEvent OutputFile "

@@ -24,7 +24,9 @@ class PoolConfig:
     """How many sandboxes stand by.
 
     Attributes:
-        ready: Kept ready for each spec that was used; 0 starts each sandbox when it is needed.
+        ready: Kept ready at least for each spec that was used; 0 starts each sandbox when it is needed.
+        ready_most: Kept ready at most: each caller who finds none ready has one more kept, and as long as none does,
+            one less after each `idle_seconds`. Never less than `ready`.
         most: Sandboxes alive at once, of all specs, those that run included.
         idle_seconds: A ready sandbox is retired when nobody asked for its kind for so long.
         wait_seconds: How long a caller waits for a free place.
@@ -35,13 +37,21 @@ class PoolConfig:
     """
 
     ready: int = 1
+    ready_most: int = 0
     most: int = 16
     idle_seconds: float = 300.0
     wait_seconds: float = 60.0
     refills: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("ready", 0), ("most", 1), ("idle_seconds", 0), ("wait_seconds", 0), ("refills", 1)):
+        for name, least in (
+            ("ready", 0),
+            ("ready_most", 0),
+            ("most", 1),
+            ("idle_seconds", 0),
+            ("wait_seconds", 0),
+            ("refills", 1),
+        ):
             if not getattr(self, name) >= least:  # Nor is NaN.
                 raise ConfigError("pool", f"{name}={getattr(self, name)!r} is too little", f"It is at least {least}.")
 

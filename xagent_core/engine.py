@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Self, TypeVar, Unpack
 
 from xagent_core.abc.backend import Backend, Capabilities
@@ -84,7 +85,8 @@ class Engine:
         self._backend = await find_backend(self._wanted, plugins=self.plugins, settings=self._settings)
         try:
             self._capabilities = await self._backend.capabilities()
-            self._pool = Pool(self._backend, self._pool_config)
+            observe = partial(self.plugins.observe, "xagent_pool_changed", backend=self._backend.name)
+            self._pool = Pool(self._backend, self._pool_config, observer=lambda stats: observe(stats=stats))
             self._upkeep = asyncio.create_task(self._keep_up(self._backend, self._pool))
             for language in self._warm:
                 await self._pool.warm(self.plan(ExecutionRequest(code="", language=language)).spec)

@@ -17,6 +17,7 @@ from xagent_core.abc.command import CommandRegistration
 from xagent_core.abc.language import Language
 from xagent_core.abc.queue import QueueRegistration
 from xagent_core.abc.tool import ToolRegistration
+from xagent_core.stats import PoolStats
 from xagent_core.types import ExecutionRequest, ExecutionResult
 
 __all__ = ["API_VERSIONS", "GROUP", "hookimpl"]
@@ -71,4 +72,13 @@ def xagent_after_execute(
     """Observes what became of a request: a result, or else the error that the caller gets.
 
     It is called in the event loop and must not block. What it raises is logged and changes nothing.
+    """
+
+
+@hookspec
+def xagent_pool_changed(backend: str, stats: PoolStats) -> None:
+    """Observes the sandboxes of an engine: how many are ready, running, waited for after something changed.
+
+    What changes in one turn of the event loop is told once. It is called in the event loop and must not block. What
+    it raises is logged and changes nothing.
     """

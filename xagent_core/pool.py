@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Coroutine
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from xagent_core.abc.backend import Backend, Sandbox, SandboxSpec
 from xagent_core.config import PoolConfig
 from xagent_core.errors import PoolTimeoutError, XAgentError
 from xagent_core.guest.health import is_alive
+from xagent_core.shelf import Shelf
+from xagent_core.stats import PoolStats
 
-__all__ = ["Pool", "PoolStats"]
+__all__ = ["Pool"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,43 +26,6 @@ T = TypeVar("T")
 # A sandbox that was idle for less is handed out without asking it: the question costs a round trip.
 _TRUSTED_SECONDS: Final = 5.0
 _PING_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PoolStats:
-    """A moment of the pool: counts of sandboxes, and of those handed out so far.
-
-    Attributes:
-        ready: They stand by.
-        starting: Of them, and of those that callers wait for.
-        running: Handed out.
-        ending: Being destroyed.
-        waiting: Callers that have neither a sandbox nor a place to start one in.
-        handed_out_ready: They had stood by.
-        handed_out_cold: They were started for their caller.
-        discarded: Destroyed, or being destroyed.
-    """
-
-    ready: int
-    starting: int
-    running: int
-    ending: int
-    waiting: int
-    handed_out_ready: int
-    handed_out_cold: int
-    discarded: int
-
-
-@dataclass(slots=True, eq=False)
-class _Shelf:
-    """The sandboxes of one spec."""
-
-    spec: SandboxSpec
-    ready: deque[tuple[Sandbox, float]] = field(default_factory=deque)
-    used: float = field(default_factory=time.monotonic)
-    fills: set[asyncio.Task[None]] = field(default_factory=set)
-    starting: int = 0  # Fills that have a place.
-    broken: bool = False  # Not started ahead any more, for it failed: whoever asks next is told why.
 
 
 # What a caller is granted: a ready sandbox and since when it has been idle, or None for a place to start one in.
@@ -77,13 +41,18 @@ class Pool:
     Args:
         backend: Starts them.
         config: How many.
+        observer: Told of each change, once for all changes of one turn of the event loop; it must not raise.
     """
 
-    def __init__(self, backend: Backend, config: PoolConfig) -> None:
+    def __init__(
+        self, backend: Backend, config: PoolConfig, *, observer: Callable[[PoolStats], None] | None = None
+    ) -> None:
         self._backend = backend
         self._config = config
-        self._shelves: dict[SandboxSpec, _Shelf] = {}
-        self._waiters: dict[asyncio.Future[_Grant], _Shelf] = {}
+        self._observer = observer
+        self._told = True
+        self._shelves: dict[SandboxSpec, Shelf] = {}
+        self._waiters: dict[asyncio.Future[_Grant], Shelf] = {}
         self._running: set[Sandbox] = set()
         self._places = config.most
         self._starts = asyncio.Semaphore(max(1, config.refills))
@@ -136,13 +105,15 @@ class Pool:
             fill.result()
 
     def retire_idle(self) -> None:
-        """Destroys the ready sandboxes of kinds that nobody has asked for lately."""
-        now = time.monotonic()
+        """Destroys the ready sandboxes of kinds that nobody has asked for lately, and what is more than needed."""
         for spec, shelf in list(self._shelves.items()):
-            if now - shelf.used > self._config.idle_seconds:
+            if shelf.idle:
                 self._clear(shelf)
                 if not shelf.fills:
                     del self._shelves[spec]
+            else:
+                for _ in range(shelf.shrink()):
+                    self._discard(shelf.ready.popleft()[0])
 
     async def aclose(self) -> None:
         """Destroys every sandbox, those that run or are just being started included, and waits for it."""
@@ -160,10 +131,10 @@ class Pool:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _asked(self, spec: SandboxSpec) -> _Shelf:
+    def _asked(self, spec: SandboxSpec) -> Shelf:
         if self._closed:
             raise self._closed_error()
-        shelf = self._shelves.setdefault(spec, _Shelf(spec))
+        shelf = self._shelves.setdefault(spec, Shelf(spec, self._config))
         shelf.used, shelf.broken = time.monotonic(), False
         return shelf
 
@@ -172,7 +143,7 @@ class Pool:
 
     # --- what callers get, and when
 
-    async def _acquire(self, shelf: _Shelf) -> Sandbox:
+    async def _acquire(self, shelf: Shelf) -> Sandbox:
         grant = await self._turn(shelf)
         if grant is not None:
             sandbox, since = grant
@@ -197,9 +168,11 @@ class Pool:
             raise self._closed_error()
         return sandbox
 
-    async def _turn(self, shelf: _Shelf) -> _Grant:
+    async def _turn(self, shelf: Shelf) -> _Grant:
         """Waits for a ready sandbox, or a place."""
         turn: asyncio.Future[_Grant] = asyncio.get_running_loop().create_future()
+        if not shelf.ready:
+            shelf.miss()
         self._waiters[turn] = shelf
         self._dispatch()
         try:
@@ -221,7 +194,8 @@ class Pool:
 
     def _dispatch(self) -> None:
         """Serves those who wait, the first come first."""
-        promised: Counter[_Shelf] = Counter()
+        self._changed()
+        promised: Counter[Shelf] = Counter()
         for turn, shelf in list(self._waiters.items()):
             if turn.done():  # Cancelled, and not woken yet.
                 del self._waiters[turn]
@@ -277,6 +251,7 @@ class Pool:
             raise
         self._cold_starts -= 1
         self._running.add(sandbox)
+        self._changed()
         if self._closed:
             self._release(sandbox)
         return sandbox
@@ -285,7 +260,7 @@ class Pool:
         if not start.cancelled() and start.exception() is None:
             self._release(start.result())
 
-    def _give_back(self, shelf: _Shelf, grant: _Grant) -> None:
+    def _give_back(self, shelf: Shelf, grant: _Grant) -> None:
         if grant is None:
             self._free_place()
         elif grant[0] in self._running:
@@ -298,21 +273,21 @@ class Pool:
         """Starts what is missing, the kind used last first; while callers wait for places, those come first."""
         if not self._closed and not self._waiters:
             for shelf in sorted(self._shelves.values(), key=lambda shelf: -shelf.used):
-                if not shelf.broken and time.monotonic() - shelf.used <= self._config.idle_seconds:
+                if not shelf.idle:
                     self._start_ahead(shelf)
 
-    def _start_ahead(self, shelf: _Shelf) -> None:
-        for _ in range(self._config.ready - len(shelf.ready) - len(shelf.fills)):
+    def _start_ahead(self, shelf: Shelf) -> None:
+        for _ in range(shelf.lacking):
             fill = self._spawn(self._fill(shelf))
             shelf.fills.add(fill)
             fill.add_done_callback(lambda fill: self._filled(shelf, fill))
 
-    def _filled(self, shelf: _Shelf, fill: asyncio.Task[None]) -> None:
+    def _filled(self, shelf: Shelf, fill: asyncio.Task[None]) -> None:
         shelf.fills.discard(fill)
         if not fill.cancelled() and (error := fill.exception()) is not None:
             logger.warning("a sandbox could not be started ahead: %s", error)
 
-    async def _fill(self, shelf: _Shelf) -> None:
+    async def _fill(self, shelf: Shelf) -> None:
         async with self._starts:
             if self._closed or self._places <= 0:
                 return
@@ -328,7 +303,7 @@ class Pool:
             shelf.starting -= 1
             self._shelve(shelf, sandbox)
 
-    def _shelve(self, shelf: _Shelf, sandbox: Sandbox) -> None:
+    def _shelve(self, shelf: Shelf, sandbox: Sandbox) -> None:
         if self._closed:
             self._discard(sandbox)
         else:
@@ -337,7 +312,7 @@ class Pool:
 
     # --- how they end
 
-    def _clear(self, shelf: _Shelf) -> None:
+    def _clear(self, shelf: Shelf) -> None:
         while shelf.ready:
             self._discard(shelf.ready.popleft()[0])
 
@@ -350,6 +325,7 @@ class Pool:
     def _discard(self, sandbox: Sandbox) -> None:
         """Destroys a sandbox in the background; its place is free when it is gone."""
         self._ending += 1
+        self._changed()
         self._spawn(self._destroy(sandbox)).add_done_callback(self._ended)
 
     def _ended(self, _destroyed: asyncio.Task[None]) -> None:
@@ -367,6 +343,15 @@ class Pool:
     def _free_place(self) -> None:
         self._places += 1
         self._dispatch()
+
+    def _changed(self) -> None:
+        if self._observer is not None and self._told:
+            self._told = False
+            asyncio.get_running_loop().call_soon(self._tell, self._observer)
+
+    def _tell(self, observer: Callable[[PoolStats], None]) -> None:
+        self._told = True
+        observer(self.stats())
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends import EACH_BACKEND
 from xagent_core import Engine, Limits, OutputEvent, PoolConfig
 
 MIB = 1024 * 1024
 
 pytestmark = [
-    pytest.mark.parametrize(
-        "backend", [pytest.param(name, marks=pytest.mark.engine(name)) for name in ("bubblewrap", "docker")]
-    ),
+    pytest.mark.parametrize("backend", EACH_BACKEND),
     # They measure: not beside each other.
     pytest.mark.xdist_group("load"),
 ]

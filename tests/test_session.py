@@ -4,11 +4,10 @@ import asyncio
 
 import pytest
 
+from tests.backends import EACH_BACKEND
 from xagent_core import Engine, InvalidRequestError, PoolConfig, SessionClosedError
 
-pytestmark = pytest.mark.parametrize(
-    "backend", [pytest.param(name, marks=pytest.mark.engine(name)) for name in ("bubblewrap", "docker")]
-)
+pytestmark = pytest.mark.parametrize("backend", EACH_BACKEND)
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from tests.backends import EACH_BACKEND
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
-ENGINES = [pytest.param(name, marks=pytest.mark.engine(name)) for name in ("docker", "bubblewrap")]
 
 
 @pytest.mark.parametrize("program", ["totals.py", "totals.js", "totals.ts", "totals.sh", "totals.go"])
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EACH_BACKEND)
 def test_a_real_program(xagent, engine, program):
     # The user's cache, so that the first test, and not this one each time, has Go's standard library compiled.
     xagent.env |= {"XAGENT_DISABLED_PLUGINS": "xagent-fake", "XDG_CACHE_HOME": str(platformdirs.user_cache_path())}

@@ -10,7 +10,7 @@ from importlib import metadata
 
 import pytest
 
-ENGINES = [pytest.param(name, marks=pytest.mark.engine(name)) for name in ("docker", "bubblewrap")]
+from tests.backends import EACH_BACKEND
 
 SUMS = """
 import csv, json, pathlib, sys
@@ -35,7 +35,7 @@ def real(xagent):
     return xagent
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EACH_BACKEND)
 def test_a_program_reads_stdin_and_a_file_and_writes_one(real, engine):
     (real.home / "sums.py").write_text(SUMS)
     (real.home / "numbers.csv").write_text("n\n1\n2\n3\n")
@@ -45,7 +45,7 @@ def test_a_program_reads_stdin_and_a_file_and_writes_one(real, engine):
     assert json.loads((real.home / "results" / "out" / "total.json").read_text()) == {"total": 42}
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EACH_BACKEND)
 def test_the_time_limit(real, engine):
     code = "import time; print('begun', flush=True); time.sleep(60)"
     done = real("run", "--code", code, "--backend", engine, "--timeout", "1.5")
@@ -53,13 +53,13 @@ def test_the_time_limit(real, engine):
     assert done.stderr == b"xagent: stopped at the time limit of 1.5 s\n"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EACH_BACKEND)
 def test_any_bytes_come_out(real, engine):
     code = "import sys; sys.stdout.buffer.write(bytes(range(256)) * 1000)"
     assert real("run", "--code", code, "--backend", engine).stdout == bytes(range(256)) * 1000
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EACH_BACKEND)
 def test_ctrl_c_at_a_terminal_leaves_nothing(real, engine):
     """A terminal signals the whole process group, so whatever helpers the backend has started too."""
     code = "import time; print('begun', flush=True); time.sleep(60)"
@@ -72,14 +72,14 @@ def test_ctrl_c_at_a_terminal_leaves_nothing(real, engine):
     assert alive.stdout == b""
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EACH_BACKEND)
 def test_doctor_runs_a_program_there(real, engine):
     document = json.loads(real("doctor", "--json").stdout)
     backend = next(backend for backend in document["backends"] if backend["name"] == engine)
     assert [(trial["language"], trial["state"]) for trial in backend["languages"]] == [("python", "ok")]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EACH_BACKEND)
 def test_clean_asks_the_engine(real, engine):
     document = json.loads(real("clean", "--json").stdout)
     assert isinstance(document["removed"][engine], list)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.backends import EACH_BACKEND
 from xagent_core import Engine, ImageNotFoundError
 from xagent_core.config import load_settings
 from xagent_core.testing.pytest_plugin import REQUIRE_ENGINES
@@ -20,11 +21,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.timeout(900))
 
 
-@pytest_asyncio.fixture(
-    scope="session",
-    loop_scope="session",
-    params=[pytest.param(name, marks=pytest.mark.engine(name)) for name in ("bubblewrap", "docker")],
-)
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=EACH_BACKEND)
 async def engine(request):
     # The user's own configuration has no say in tests.
     async with Engine(backend=request.param, settings=load_settings({"XAGENT_CONFIG": "/dev/null"})) as engine:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.backends import EACH_BACKEND
 from xagent_core import (
     Engine,
     ExecutionRequest,
@@ -18,9 +19,7 @@ from xagent_core import (
 
 MIB = 1024 * 1024
 
-pytestmark = pytest.mark.parametrize(
-    "backend", [pytest.param(name, marks=pytest.mark.engine(name)) for name in ("bubblewrap", "docker")]
-)
+pytestmark = pytest.mark.parametrize("backend", EACH_BACKEND)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The pytest plugin: the marker `engine`, for tests that need a real sandbox engine.
+"""The pytest plugin: what the conformance suites need, and a marker for tests that need a real sandbox engine.
 
     @pytest.mark.engine("docker")
     async def test_something(): ...
@@ -11,11 +11,14 @@ engine cannot pass without it. pytest finds this module by itself wherever xagen
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import pytest
+
+from xagent_core.testing.suite import Conformance, problems
 
 __all__ = ["REQUIRE_ENGINES"]
 
@@ -34,6 +37,24 @@ def pytest_configure(config: pytest.Config) -> None:
         f"failed where {REQUIRE_ENGINES} lists it",
     )
     config.stash[_PROBED] = {}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(name: str, obj: object) -> None:
+    """Refuses an author's class that has changed its suite since the class was made."""
+    if inspect.isclass(obj) and issubclass(obj, Conformance) and obj.__test__:
+        found = problems(obj)
+        if found:
+            raise pytest.Collector.CollectError(f"{name}: {'; '.join(found)}")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Skips the tests that an author has waived, with the reason."""
+    suite = getattr(item, "cls", None)
+    if inspect.isclass(suite) and issubclass(suite, Conformance):
+        reason = suite.suite_waivers.get(getattr(item, "originalname", item.name))
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=f"waived: {reason}"))
 
 
 @pytest.hookimpl(tryfirst=True)

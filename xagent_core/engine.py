@@ -71,6 +71,7 @@ class Engine:
         self._capabilities: Capabilities | None = None
         self._pool: Pool | None = None
         self._upkeep: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         """Finds the backend, and starts the sandboxes that are to be warm.
@@ -83,6 +84,7 @@ class Engine:
         if self._backend is not None:
             raise XAgentError("engine", "it is open already", "Enter it once, and share it.")
         self._backend = await find_backend(self._wanted, plugins=self.plugins, settings=self._settings)
+        self._loop = asyncio.get_running_loop()
         try:
             self._capabilities = await self._backend.capabilities()
             observe = partial(self.plugins.observe, "xagent_pool_changed", backend=self._backend.name)
@@ -101,7 +103,7 @@ class Engine:
     async def aclose(self) -> None:
         """Destroys every sandbox and frees the backend. May be called again."""
         upkeep, pool, backend = self._upkeep, self._pool, self._backend
-        self._upkeep = self._pool = self._backend = None
+        self._upkeep = self._pool = self._backend = self._loop = None
         if upkeep is not None:
             upkeep.cancel()
         closing = asyncio.create_task(_close(upkeep, pool, backend))
@@ -129,6 +131,15 @@ class Engine:
             XAgentError: The engine was not entered.
         """
         return _opened(self._pool)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop in which the engine was entered, and must be used.
+
+        Raises:
+            XAgentError: The engine was not entered.
+        """
+        return _opened(self._loop)
 
     async def execute(self, code: str | ExecutionRequest, **arguments: Unpack[RequestArguments]) -> ExecutionResult:
         """Runs a program to its end.

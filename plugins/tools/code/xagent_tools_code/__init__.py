@@ -1,0 +1,1 @@
+"""Agent tools that run code and keep thoughts."""

@@ -46,6 +46,8 @@ def test_the_file_goes_before_the_defaults_and_the_environment_before_the_file(h
         most = 3
         [backends.docker]
         runtime = "runsc"
+        [tools.web]
+        deny_hosts = ["example.com"]
         """,
     )
     settings = load_settings(env)
@@ -54,6 +56,7 @@ def test_the_file_goes_before_the_defaults_and_the_environment_before_the_file(h
     assert settings.pool == PoolConfig(ready=2, most=3)
     assert settings.disabled_plugins == ("one",)
     assert settings.backends == {"docker": {"runtime": "runsc"}}
+    assert settings.tools == {"web": {"deny_hosts": ["example.com"]}}
 
     settings = load_settings(
         {
@@ -111,6 +114,7 @@ def test_empty_variables_say_nothing():
         ("[pool]\nmost = 0", ": pool.most", "most=0 is too little. It is at least 1"),
         ("[pool]\nwait_seconds = nan", ": pool.wait_seconds", "wait_seconds=nan is too little"),
         ("[backends]\ndocker = 'x'", ": backends.docker", "must be a table"),
+        ("[tools]\nweb = 'x'", ": tools.web", "must be a table"),
         ("backend = ", "", "cannot be read as TOML"),
     ],
 )

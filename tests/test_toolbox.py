@@ -34,6 +34,20 @@ def test_all_tools_come_by_name_and_know_the_engine_and_the_workspace(engine):
     assert tools == [(name, ToolContext(engine=engine, workspace=Path("work"))) for name in ("run", "write")]
 
 
+def test_a_tool_gets_the_options_of_its_table_and_shares_with_its_siblings():
+    plugins = Plugins()
+    for name, table in (("fetch", "web"), ("scrape", "web"), ("search", "")):
+        plugins.tools.add(ToolRegistration(name=name, summary="", table=table, factory=lambda context: context), "one")
+    settings = Settings(tools={"web": {"timeout": 3}, "search": {"url": "http://one"}})
+    fetch, scrape, search = get_tools(Engine(FakeBackend(), plugins=plugins, settings=settings))
+    assert [context.options for context in (fetch, scrape, search)] == [
+        {"timeout": 3},
+        {"timeout": 3},
+        {"url": "http://one"},
+    ]
+    assert fetch.shared is scrape.shared is search.shared
+
+
 def test_some_tools_come_in_the_order_in_which_they_are_named(engine):
     assert [name for name, _ in get_tools(engine, names=["write", "run"])] == ["write", "run"]
     assert get_tools(engine, names=[]) == []

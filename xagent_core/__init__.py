@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from xagent_core.abc.language import Program as Program
     from xagent_core.abc.queue import QueueRegistration as QueueRegistration
     from xagent_core.abc.queue import TaskQueue as TaskQueue
+    from xagent_core.abc.search import SearchHit as SearchHit
+    from xagent_core.abc.search import SearchProvider as SearchProvider
+    from xagent_core.abc.search import SearchProviderRegistration as SearchProviderRegistration
+    from xagent_core.abc.search import SearchQuery as SearchQuery
     from xagent_core.abc.tool import ToolContext as ToolContext
     from xagent_core.abc.tool import ToolRegistration as ToolRegistration
     from xagent_core.config import PoolConfig as PoolConfig
@@ -68,6 +72,7 @@ _HOMES: Final = {
     "abc.command": "CommandRegistration",
     "abc.language": "Kernel Language Needs Packages Program",
     "abc.queue": "QueueRegistration TaskQueue",
+    "abc.search": "SearchHit SearchProvider SearchProviderRegistration SearchQuery",
     "abc.tool": "ToolContext ToolRegistration",
     "config": "PoolConfig Settings load_settings",
     "engine": "Engine run",

@@ -66,6 +66,7 @@ class Settings:
         pool: How many sandboxes stand by.
         disabled_plugins: Entry points or distributions that are not loaded.
         backends: Options of each backend, by its name.
+        tools: Options of tools, by the name of their table.
     """
 
     backend: str = "auto"
@@ -73,6 +74,7 @@ class Settings:
     pool: PoolConfig = field(default_factory=PoolConfig)
     disabled_plugins: tuple[str, ...] = ()
     backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "limits", self.limits.over(DEFAULT_LIMITS))
@@ -91,6 +93,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         ready = 2
         [backends.docker]
         runtime = "runsc"
+        [tools.web]
+        deny_hosts = ["*.example.com"]
 
     The environment has `XAGENT_BACKEND`, `XAGENT_DISABLED_PLUGINS` (comma-separated), and one variable for each
     limit and pool setting: `XAGENT_MEMORY`, `XAGENT_TIMEOUT`, `XAGENT_POOL_READY`, ...
@@ -145,7 +149,7 @@ def _with_file(settings: Settings, path: Path, text: str) -> Settings:
             changes[name] = _limits(settings.limits, _table(value, where), f"{where}.{{}}")
         elif name == "pool":
             changes[name] = _pool(settings.pool, _table(value, where), f"{where}.{{}}")
-        elif name == "backends":
+        elif name in {"backends", "tools"}:
             changes[name] = {key: _table(options, f"{where}.{key}") for key, options in _table(value, where).items()}
         elif name == "disabled_plugins":
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):

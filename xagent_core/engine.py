@@ -115,6 +115,11 @@ class Engine:
             raise
 
     @property
+    def settings(self) -> Settings:
+        """What it was configured with."""
+        return self._settings
+
+    @property
     def backend(self) -> Backend:
         """The backend in use.
 

@@ -16,6 +16,7 @@ from xagent_core.abc.backend import BackendRegistration
 from xagent_core.abc.command import CommandRegistration
 from xagent_core.abc.language import Language
 from xagent_core.abc.queue import QueueRegistration
+from xagent_core.abc.search import SearchProviderRegistration
 from xagent_core.abc.tool import ToolRegistration
 from xagent_core.stats import PoolStats
 from xagent_core.types import ExecutionRequest, ExecutionResult
@@ -50,6 +51,11 @@ def xagent_register_tools() -> Sequence[ToolRegistration]:  # type: ignore[empty
 @hookspec
 def xagent_register_queues() -> Sequence[QueueRegistration]:  # type: ignore[empty-body]
     """Task queues that this plugin provides."""
+
+
+@hookspec
+def xagent_register_search_providers() -> Sequence[SearchProviderRegistration]:  # type: ignore[empty-body]
+    """What an agent's search of the web can ask, that this plugin provides."""
 
 
 @hookspec

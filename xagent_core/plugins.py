@@ -18,6 +18,7 @@ from xagent_core.abc.backend import BackendRegistration
 from xagent_core.abc.command import CommandRegistration
 from xagent_core.abc.language import Language
 from xagent_core.abc.queue import QueueRegistration
+from xagent_core.abc.search import SearchProviderRegistration
 from xagent_core.abc.tool import ToolRegistration
 from xagent_core.catalogue import Catalogue, PluginFailure
 from xagent_core.errors import PluginError
@@ -57,12 +58,14 @@ class Plugins:
         self.languages: Catalogue[Language] = Catalogue("language", self.failures)
         self.tools: Catalogue[ToolRegistration] = Catalogue("tool", self.failures)
         self.queues: Catalogue[QueueRegistration] = Catalogue("queue", self.failures)
+        self.search_providers: Catalogue[SearchProviderRegistration] = Catalogue("search provider", self.failures)
         self.commands: Catalogue[CommandRegistration] = Catalogue("command", self.failures)
         self._catalogues: Mapping[str, Catalogue[Any]] = {
             "backend": self.backends,
             "language": self.languages,
             "tool": self.tools,
             "queue": self.queues,
+            "search provider": self.search_providers,
             "command": self.commands,
         }
         self._pm = pluggy.PluginManager(hookspecs.GROUP)
@@ -129,6 +132,7 @@ _REGISTERING: Final[Mapping[str, str]] = {
     "language": "xagent_register_languages",
     "tool": "xagent_register_tools",
     "queue": "xagent_register_queues",
+    "search provider": "xagent_register_search_providers",
     "command": "xagent_register_commands",
 }
 _TYPES: Final[Mapping[str, Any]] = {
@@ -136,6 +140,7 @@ _TYPES: Final[Mapping[str, Any]] = {
     "language": Language,
     "tool": ToolRegistration,
     "queue": QueueRegistration,
+    "search provider": SearchProviderRegistration,
     "command": CommandRegistration,
 }
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from xagent_core.abc.tool import ToolContext
+from xagent_core.abc.tool import ToolContext, ToolRegistration
 from xagent_core.engine import Engine
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ def get_tools(
     Args:
         engine: Runs the code that tools are given.
         workspace: The folder that file tools are confined to.
-        names: Only these, in this order; by default all that are installed, by name.
+        names: Only these, in this order; by default all that are installed, by name. Their options come from the
+            engine's settings.
 
     Returns:
         LangChain tools, ready for an agent.
@@ -31,8 +32,15 @@ def get_tools(
     Raises:
         UnknownPluginError: No installed plugin provides a tool of that name.
         DuplicatePluginError: Two provide it.
+        ConfigError: A tool's option cannot be used.
     """
     catalogue = engine.plugins.tools
     wanted = [tool.name for tool in catalogue] if names is None else list(names)
-    context = ToolContext(engine=engine, workspace=None if workspace is None else Path(workspace))
-    return [catalogue[name].factory(context) for name in wanted]
+    folder = None if workspace is None else Path(workspace)
+    shared: MutableMapping[Any, Any] = {}
+
+    def made(tool: ToolRegistration) -> BaseTool:
+        options = engine.settings.tools.get(tool.table or tool.name, {})
+        return tool.factory(ToolContext(engine=engine, workspace=folder, options=options, shared=shared))
+
+    return [made(catalogue[name]) for name in wanted]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,15 @@ class ToolContext:
     Attributes:
         engine: Runs code.
         workspace: The folder that file tools are confined to; None where the caller gave none.
-        options: The tool's own settings.
+        options: The tool's own settings: the table `[tools.NAME]` of the configuration.
+        shared: What the tools of one `get_tools` call have in common, such as a cache: a plugin keeps it here under a
+            key of its own, which is best a class of its own.
     """
 
     engine: Engine
     workspace: Path | None = None
-    options: Any = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    shared: MutableMapping[Any, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +41,13 @@ class ToolRegistration:
         name: The tool's name, as a model sees it.
         summary: One line.
         factory: Makes the tool; imports langchain-core when it is called.
+        table: The table under `[tools]` in the configuration that its options come from, where several tools have
+            one in common; by default the tool's name.
         api_version: The version of the plugin interface that it was written for.
     """
 
     name: str
     summary: str
     factory: Callable[[ToolContext], BaseTool]
+    table: str = ""
     api_version: int = 1

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from xagent_core import (
     DuplicatePluginError,
     Engine,
+    InvalidRequestError,
     Settings,
     ToolContext,
     ToolRegistration,
     UnknownPluginError,
+    Workspace,
     get_tools,
 )
 from xagent_core.plugins import Plugins
@@ -26,12 +26,30 @@ def engine() -> Engine:
         plugins.tools.add(
             ToolRegistration(name=name, summary="", factory=lambda context, name=name: (name, context)), owner
         )
+    plugins.tools.add(
+        ToolRegistration(name="read", summary="", factory=lambda context: ("read", context), needs_workspace=True),
+        "one",
+    )
     return Engine(FakeBackend(), plugins=plugins, settings=Settings())
 
 
-def test_all_tools_come_by_name_and_know_the_engine_and_the_workspace(engine):
-    tools = get_tools(engine, workspace="work")
-    assert tools == [(name, ToolContext(engine=engine, workspace=Path("work"))) for name in ("run", "write")]
+def test_all_tools_come_by_name_and_share_the_engine_and_the_workspace(engine, tmp_path):
+    workspace = Workspace(tmp_path)
+    tools = get_tools(engine, workspace=workspace)
+    assert tools == [(name, ToolContext(engine=engine, workspace=workspace)) for name in ("read", "run", "write")]
+
+
+def test_a_workspace_may_be_named_by_its_folder_which_is_made(engine, tmp_path):
+    (_, first), (_, second) = get_tools(engine, workspace=tmp_path / "new", names=["run", "write"])
+    assert first.workspace is second.workspace
+    assert first.workspace.path == tmp_path / "new"
+    assert first.workspace.path.is_dir()
+
+
+def test_tools_that_need_a_workspace_are_left_out_where_there_is_none(engine):
+    assert [name for name, _ in get_tools(engine)] == ["run", "write"]
+    with pytest.raises(InvalidRequestError, match="tool read: it works on a workspace, and there is none"):
+        get_tools(engine, names=["run", "read"])
 
 
 def test_a_tool_gets_the_options_of_its_table_and_shares_with_its_siblings():

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from xagent_core.types import OutputEvent as OutputEvent
     from xagent_core.types import OutputFile as OutputFile
     from xagent_core.types import parse_size as parse_size
+    from xagent_core.workspace import Workspace as Workspace
 
 _HOMES: Final = {
     "abc.backend": "Backend BackendRegistration Capabilities Probe Sandbox SandboxExit SandboxSpec",
@@ -91,6 +92,7 @@ _HOMES: Final = {
         "ExecutionRequest ExecutionResult FinishedEvent InputFile Limits NetworkPolicy OutputEvent OutputFile "
         "parse_size"
     ),
+    "workspace": "Workspace",
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from xagent_core.abc.tool import ToolContext, ToolRegistration
 from xagent_core.engine import Engine
+from xagent_core.errors import InvalidRequestError
+from xagent_core.workspace import Workspace
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -16,31 +18,41 @@ __all__ = ["get_tools"]
 
 
 def get_tools(
-    engine: Engine, *, workspace: str | Path | None = None, names: Iterable[str] | None = None
+    engine: Engine, *, workspace: str | Path | Workspace | None = None, names: Iterable[str] | None = None
 ) -> list[BaseTool]:
     """The installed tools, first- and third-party alike.
 
     Args:
         engine: Runs the code that tools are given.
-        workspace: The folder that file tools are confined to.
-        names: Only these, in this order; by default all that are installed, by name. Their options come from the
-            engine's settings.
+        workspace: The folder that file tools are confined to, and that programs find around them; it is made where
+            it is missing. None: programs have no files but their own, and tools that need some are left out.
+        names: Only these, in this order; by default all that are installed, by name. Their options come
+            from the engine's settings.
 
     Returns:
-        LangChain tools, ready for an agent.
+        LangChain tools, ready for an agent. They share the workspace.
 
     Raises:
         UnknownPluginError: No installed plugin provides a tool of that name.
         DuplicatePluginError: Two provide it.
         ConfigError: A tool's option cannot be used.
+        InvalidRequestError: A tool that was named needs a workspace; or the folder cannot be used.
     """
     catalogue = engine.plugins.tools
-    wanted = [tool.name for tool in catalogue] if names is None else list(names)
-    folder = None if workspace is None else Path(workspace)
+    if workspace is not None and not isinstance(workspace, Workspace):
+        workspace = Workspace(workspace)
+    if names is None:
+        wanted = [tool for tool in catalogue if workspace is not None or not tool.needs_workspace]
+    else:
+        wanted = [catalogue[name] for name in names]
+    if workspace is None and (bare := [tool.name for tool in wanted if tool.needs_workspace]):
+        raise InvalidRequestError(
+            f"tool {bare[0]}", "it works on a workspace, and there is none", "Pass get_tools(..., workspace=FOLDER)."
+        )
     shared: MutableMapping[Any, Any] = {}
 
     def made(tool: ToolRegistration) -> BaseTool:
         options = engine.settings.tools.get(tool.table or tool.name, {})
-        return tool.factory(ToolContext(engine=engine, workspace=folder, options=options, shared=shared))
+        return tool.factory(ToolContext(engine=engine, workspace=workspace, options=options, shared=shared))
 
-    return [made(catalogue[name]) for name in wanted]
+    return [made(tool) for tool in wanted]

@@ -1,0 +1,102 @@
+"""Every hostile program of the corpus on every backend: what its caller sees, and that the host is as it was."""
+
+import functools
+import re
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from tests.backends import EACH_BACKEND
+from tests.security.hostile import HELPER, hostile_programs
+from tests.security.traces import host_settings, marked, sight, traces
+from xagent_core import Engine, ExecutionRequest, PoolConfig
+
+PROGRAMS = hostile_programs()
+LANGUAGES = {"python", "javascript", "typescript", "bash", "go"}
+
+# They see nothing of the Python that runs the tests.
+pytestmark = pytest.mark.slow
+
+
+def containers_of(backend: str) -> Callable[[], set[str]]:
+    """Asks the engine itself, and not the code under test."""
+    if backend == "docker":
+        return _docker_containers
+    return set
+
+
+def _docker_containers() -> set[str]:
+    import docker
+
+    client = docker.from_env()
+    try:
+        return {container["Id"] for container in client.api.containers(all=True)}
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+@pytest.mark.parametrize("backend", EACH_BACKEND)
+async def test_a_hostile_program_harms_nobody(backend, program, monkeypatch):
+    before, seen = host_settings(), []
+    async with Engine(backend, pool=PoolConfig(ready=0)) as engine:
+        waived = set(program.needs) - (await engine.backend.capabilities()).limits
+        if waived:
+            pytest.skip(f"{backend} does not claim to hold {', '.join(waived)} here")
+        start = engine.backend.start
+
+        @functools.wraps(start)
+        async def start_and_look(spec):
+            sandbox = await start(spec)
+            seen.append(await sight(sandbox))
+            return sandbox
+
+        monkeypatch.setattr(engine.backend, "start", start_and_look)
+        result = await engine.execute(
+            program.code,
+            language=program.language,
+            limits=program.limits,
+            files=[HELPER] if program.language == "python" else [],
+            collect=program.collect,
+        )
+
+    assert result.status in program.status, result
+    assert re.fullmatch(program.output, result.output.strip(), re.DOTALL), result
+    assert re.fullmatch(program.error, result.error.strip(), re.DOTALL), result
+    assert tuple(file.path for file in result.files) == program.files
+    assert len(seen) == 1
+    assert traces(seen[0], containers_of(backend)) == []
+    assert marked() == []
+    assert host_settings() == before
+
+
+@pytest.mark.parametrize("backend", EACH_BACKEND)
+async def test_a_sandbox_that_lives_would_be_found(backend):
+    async with Engine(backend, pool=PoolConfig(ready=0)) as engine:
+        sandbox = await engine.backend.start(engine.plan(ExecutionRequest(code="", language="bash")).spec)
+        try:
+            found = traces(await sight(sandbox), containers_of(backend), within=0)
+        finally:
+            await sandbox.kill()
+    assert {line.partition(" ")[0] for line in found} >= {"process", "control"}, found
+
+
+def test_what_a_program_made_on_the_host_would_be_found(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.security.traces.PLACES", (str(tmp_path),))
+    monkeypatch.setattr("tests.security.traces.MARK", f"xagent-marked-{tmp_path.name}")
+    monkeypatch.setattr("tests.security.traces.PORT", port := 17812)
+    assert marked() == []
+    (tmp_path / f"xagent-marked-{tmp_path.name}-1").touch()
+    with socket.socket(socket.AF_UNIX) as abstract, socket.create_server(("127.0.0.1", port)):
+        abstract.bind(f"\0xagent-marked-{tmp_path.name}")
+        assert [line.partition(":")[0] for line in marked()] == [
+            str(tmp_path / f"xagent-marked-{tmp_path.name}-1"), "/proc/net/unix", "/proc/net/tcp"
+        ]  # fmt: skip
+
+
+def test_the_corpus_is_in_every_language_and_no_name_is_used_twice():
+    assert {program.language for program in PROGRAMS} == LANGUAGES
+    assert min(sum(program.language == language for program in PROGRAMS) for language in LANGUAGES) >= 5
+    assert len(PROGRAMS) >= 60
+    assert len({program.name for program in PROGRAMS}) == len(PROGRAMS)

@@ -1,0 +1,125 @@
+"""Looks on the host for what a sandbox could leave: processes, namespaces, control groups, mounts, containers, files.
+
+A sandbox is known by its id and by its namespaces, which its guest tells before it has run anything. Whatever is on
+the host afterwards under that id or in one of those namespaces has outlived it. A program that gets at the host itself
+would show in its settings, or by the name `xagent-hostile` that all of them give to whatever they make.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from xagent_core import Sandbox
+
+__all__ = ["Sight", "host_settings", "marked", "sight", "traces"]
+
+MARK = "xagent-hostile"
+"""In the name of all that the programs make: files, sockets, keys."""
+PORT = 17811
+"""Where the programs that serve listen."""
+IPC_KEY = 0x7861676E
+"""The key of their System V objects."""
+
+_OF_ENGINES = ("br-", "cni", "docker", "podman", "veth")
+_KINDS = ("pid", "mnt", "net", "ipc", "uts")
+PLACES = (
+    "/", "/tmp", "/dev", "/dev/shm", "/dev/mqueue", "/etc", "/etc/cron.d", "/home", "/mnt", "/opt",
+    "/root", "/run", "/run/lock", "/usr/bin", "/usr/local/bin", "/var/lib", "/var/run", "/var/spool/cron", "/var/tmp",
+)  # fmt: skip
+_SETTINGS = (
+    "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/kernel/modprobe",
+    "/proc/sys/kernel/randomize_va_space", "/proc/sys/kernel/sysrq", "/proc/sys/net/ipv4/ip_forward",
+    "/sys/kernel/uevent_helper", "/etc/passwd", "/etc/hosts", "/etc/resolv.conf", "/etc/ld.so.preload",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """What a sandbox is known by."""
+
+    id: str
+    namespaces: frozenset[str]
+
+
+async def sight(sandbox: Sandbox) -> Sight:
+    """Asks the guest of a sandbox that has run nothing."""
+    links = " ".join(f"/proc/self/ns/{kind}" for kind in _KINDS)
+    await sandbox.send(f"readlink {links} >&4\n".encode())
+    told = b""
+    while told.count(b"\n") < len(_KINDS):
+        piece = await sandbox.receive()
+        assert piece is not None, "the guest has ended"
+        told += piece[1]
+    return Sight(id=sandbox.id, namespaces=frozenset(told.decode().split()))
+
+
+def traces(seen: Sight, containers: Callable[[], set[str]], *, within: float = 10) -> list[str]:
+    """What is left of a sandbox; it may take a moment to be gone.
+
+    Args:
+        seen: The sandbox.
+        containers: Lists the ids of the engine's containers.
+        within: Seconds for it to go.
+    """
+    end = time.monotonic() + within
+    while left := [*_processes(seen), *_groups(seen), *_mounts(seen), *_containers(seen, containers)]:
+        if time.monotonic() > end:
+            break
+        time.sleep(0.05)
+    return left
+
+
+def _processes(seen: Sight) -> Iterator[str]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            inside = {str((folder / "ns" / kind).readlink()) for kind in ("pid", "net")} & seen.namespaces
+            command = (folder / "cmdline").read_bytes()
+        except OSError:  # it has ended, or is of another user and so none of ours
+            continue
+        if inside or seen.id.encode() in command:
+            yield f"process {folder.name}: {command!r}"
+
+
+def _groups(seen: Sight) -> Iterator[str]:
+    for path, names, _ in os.walk("/sys/fs/cgroup"):
+        yield from (f"control group {path}/{name}" for name in names if seen.id in name)
+
+
+def _mounts(seen: Sight) -> Iterator[str]:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if seen.id in line or any(namespace in line for namespace in seen.namespaces):
+            yield f"mount {line}"
+
+
+def _containers(seen: Sight, containers: Callable[[], set[str]]) -> Iterator[str]:
+    yield from (f"container {name}" for name in containers() if name.startswith(seen.id))
+
+
+def marked() -> list[str]:
+    """What on the host has the name, the port or the key that the programs use."""
+    found = []
+    for place in map(Path, PLACES):
+        if place.is_dir():
+            found += [str(path) for path in place.iterdir() if path.name.startswith(MARK)]
+    for name in ("/proc/net/unix", "/proc/keys"):
+        found += [f"{name}: {line}" for line in Path(name).read_text("utf-8", "replace").splitlines() if MARK in line]
+    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+        if Path(name).exists():
+            found += [f"{name}: {line}" for line in Path(name).read_text().splitlines() if f":{PORT:04X} " in line]
+    for name in ("shm", "sem", "msg"):
+        lines = Path("/proc/sysvipc", name).read_text().splitlines()[1:]
+        found += [f"{name}: {line}" for line in lines if int(line.split()[0]) == IPC_KEY]
+    return found
+
+
+def host_settings() -> dict[str, str]:
+    """What decides how the host works, and the network interfaces that no container brings."""
+    settings = {name: Path(name).read_text() for name in _SETTINGS if Path(name).is_file()}
+    names = (name for _, name in socket.if_nameindex())
+    settings["interfaces"] = " ".join(sorted(name for name in names if not name.startswith(_OF_ENGINES)))
+    return settings

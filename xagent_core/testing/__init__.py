@@ -9,11 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from xagent_core.testing.backends import BackendConformance as BackendConformance
     from xagent_core.testing.suite import Conformance as Conformance
     from xagent_core.testing.suite import required_fixture as required_fixture
     from xagent_core.testing.suite import waive as waive
 
 _HOMES: Final = {
+    "backends": "BackendConformance",
     "suite": "Conformance required_fixture waive",
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names.split()}

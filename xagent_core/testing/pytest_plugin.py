@@ -14,13 +14,13 @@ import asyncio
 import inspect
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
 
 from xagent_core.testing.suite import Conformance, problems
 
-__all__ = ["REQUIRE_ENGINES"]
+__all__ = ["REQUIRE_ENGINES", "give_up"]
 
 REQUIRE_ENGINES: Final = "XAGENT_REQUIRE_ENGINES"
 """The environment variable that turns skipping into failing."""
@@ -61,17 +61,26 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips or fails a test whose engine is missing, before any of its fixtures is set up."""
     probed = item.config.stash[_PROBED]
-    required = {name.strip() for name in os.environ.get(REQUIRE_ENGINES, "").split(",")}
     for name in dict.fromkeys(str(arg) for mark in item.iter_markers("engine") for arg in mark.args):
         if name not in probed:
             # A thread, since pytest-asyncio may have an event loop of its own in this one.
             with ThreadPoolExecutor(1) as thread:
                 probed[name] = thread.submit(asyncio.run, _missing(name)).result()
         if probed[name]:
-            reason = f"engine {name} is needed: {probed[name]}"
-            if name in required:
-                pytest.fail(f"{reason} ({REQUIRE_ENGINES} lists it)", pytrace=False)
-            pytest.skip(reason)
+            give_up(name, probed[name])
+
+
+def give_up(name: str, why: str) -> NoReturn:
+    """Skips the test that needs an engine which cannot be used, or fails it where that engine is required.
+
+    Args:
+        name: The backend's.
+        why: What is wrong with it.
+    """
+    reason = f"engine {name} is needed: {why}"
+    if name in {required.strip() for required in os.environ.get(REQUIRE_ENGINES, "").split(",")}:
+        pytest.fail(f"{reason} ({REQUIRE_ENGINES} lists it)", pytrace=False)
+    pytest.skip(reason)
 
 
 async def _missing(name: str) -> str:

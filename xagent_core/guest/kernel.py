@@ -33,7 +33,7 @@ def kernel_command(kernel: Kernel) -> tuple[str, ...]:
     package, _, name = kernel.script.partition(":")
     script = importlib.resources.files(package).joinpath(name).read_text("utf-8")
     argv = tuple(word.replace("{script}", script) for word in kernel.run)
-    return guest_command(source_name=_PIPE, standby=(*argv, _PIPE))
+    return guest_command(source_name=_PIPE, standby=(*argv, _PIPE), keep_pipe=True)
 
 
 def cell_message(source: bytes, *, boundary: str, number: int) -> bytes:

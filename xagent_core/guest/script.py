@@ -2,7 +2,7 @@
 
 The wire format is sh itself. The guest reads its standard input line by line and evaluates each line; a line may
 take raw bytes that follow it. So the script is the same for every language and backend, and needs nothing but `sh`,
-`mkdir`, `mkfifo`, `mv`, `dd`, `cat` and `env`, and `find` and `tar` to bring files back. `wire` writes the lines,
+`mkdir`, `mkfifo`, `rm`, `dd`, `cat` and `env`, and `find` and `tar` to bring files back. `wire` writes the lines,
 `scanner` reads what comes back.
 
 What shapes it:
@@ -13,6 +13,9 @@ What shapes it:
 - The first process waits for that pipeline, and so reaps the orphans of jobs.
 - Between the reader and a program stand two shells: a program that kills its parent leaves one that tells the end.
 - A job's standard error is not the guest's: what the shell itself has to say (`Killed`) is not the program's output.
+- A standby interpreter waits for its source on a named pipe. The reader opens the other end (descriptor 6), which
+  takes until the interpreter has opened its own, and removes the name: whatever opens the source later, for a
+  traceback say, finds the file that a job writes there.
 - Only as process 1 of its own namespace may the guest end "all processes".
 """
 
@@ -56,20 +59,23 @@ end_jobs() {{ [ $$ = 1 ] && kill -9 -1; }}
 run() {{ ( ( exec "$@" <{STATE}/stdin >&4 2>&5 3<&- 4>&- 5>&- ); exit $? ); }}
 serve() {{ while IFS= read -r line; do eval "$line"; done; end_jobs; }}
 if [ $# = 0 ]; then serve <&3; exit; fi
-mkfifo "$1" || exit 70
-shift
-{{ run "$@"; c=$?; read -r b <{STATE}/boundary && finish "$b" run $c || end_jobs; }} | serve <&3
+f=$1 kept=$2
+mkfifo "$f" || exit 70
+shift 2
+{{ run "$@"; c=$?; read -r b <{STATE}/boundary && finish "$b" run $c || end_jobs; }} |
+  {{ {{ [ "$kept" ] || {{ exec 6>"$f" && rm "$f"; }}; }} && serve || end_jobs; }} <&3
 """
 
 
-def guest_command(*, source_name: str = "", standby: Sequence[str] = ()) -> tuple[str, ...]:
+def guest_command(*, source_name: str = "", standby: Sequence[str] = (), keep_pipe: bool = False) -> tuple[str, ...]:
     """The first process of a sandbox.
 
     Args:
         source_name: Where the standby interpreter will look for its source, relative to the workspace.
         standby: The argv of an interpreter to start at once; it waits until its source is handed over.
+        keep_pipe: Whether it opens that pipe again and again.
 
     Returns:
         An argv that any POSIX sh understands.
     """
-    return ("sh", "-c", _GUEST, "xagent", *((source_name, *standby) if standby else ()))
+    return ("sh", "-c", _GUEST, "xagent", *((source_name, "kept" if keep_pipe else "", *standby) if standby else ()))

@@ -64,7 +64,7 @@ def write_lines(target: str, content: bytes) -> bytes:
     When the scratch space is full, what is left of the raw bytes is read all the same: the next line follows them.
     """
     if len(content) <= _INLINE:
-        return encode_line(f"printf %b {_escaped(content)} >{target} || full=1\n")
+        return encode_line(f'b={_escaped(content)}; printf %b "$b" >{target} || full=1\n')
     blocks, rest = divmod(len(content), _BLOCK)
     reads = f"dd bs={_BLOCK} count={blocks} iflag=fullblock; " if blocks else ""
     reads += f"dd bs={rest} count=1 iflag=fullblock; " if rest else ""
@@ -94,11 +94,10 @@ def job_message(program: Program, request: ExecutionRequest, *, boundary: str, m
     if request.stdin:
         parts.append(write_lines(f"{STATE}/stdin", request.stdin))
     mark = quote(boundary)
+    parts.append(write_lines(quote(program.source_name), program.source))
     if program.standby:
-        parts.append(write_lines(f"{STATE}/source", program.source))
         job = f"echo {mark} >{STATE}/boundary; {_hand_over(program)}"
     else:
-        parts.append(write_lines(quote(program.source_name), program.source))
         # By `env`, since the names may be those of the guest's own variables, or read-only in its shell.
         prefix = f"env {' '.join(f'{name}={quote(value)}' for name, value in program.env.items())} "
         run = f"run {prefix if program.env else ''}"
@@ -113,19 +112,10 @@ def job_message(program: Program, request: ExecutionRequest, *, boundary: str, m
 
 
 def _hand_over(program: Program) -> str:
-    """Gives the standby interpreter its source through the pipe that it is opening.
-
-    It has the pipe open before the file takes its name, and gets the end of it afterwards: whatever opens the source
-    later, for a traceback say, finds the file.
-    """
-    source = quote(program.source_name)
-    small = len(program.source) <= _INLINE
-    fill = f"printf %b {_escaped(program.source)}" if small else f"cat {source}"
-    # The file takes the pipe's place as soon as the interpreter has the pipe open: one that looks a line up while it
-    # still parses, as Python does for a SyntaxWarning, must not take it out of the pipe.
-    commands = f"exec 6>{source}; mv -f {STATE}/source {source}; {fill} >&6; exec 6>&-"
+    """Gives the standby interpreter its source through the pipe that it has open, and then the end of it."""
     # What is more than a pipe holds waits until it is read: the reader of messages must not wait with it.
-    return commands if small else f"{{ {{ {commands}; }} & }}"
+    fill = 'printf %b "$b"' if len(program.source) <= _INLINE else f"cat {quote(program.source_name)} &"
+    return f"{{ {fill} }} >&6; exec 6>&-" if fill.endswith("&") else f"{fill} >&6; exec 6>&-"
 
 
 def ping_message(boundary: str) -> bytes:

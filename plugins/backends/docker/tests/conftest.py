@@ -20,8 +20,8 @@ from xagent_core import Engine, Language, PoolConfig, hookimpl
 from xagent_core.owner import Owner
 from xagent_core.plugins import Plugins
 
-IMAGE = "xagent-test:1"
-PROGRAMS = "sh cat dd mkdir mkfifo mv find tar sleep".split()
+IMAGE = "xagent-test:2"
+PROGRAMS = "sh cat dd mkdir mkfifo rm find tar sleep".split()
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def image(client: APIClient, tmp_path_factory: pytest.TempPathFactory) -> str:
         try:
             client.inspect_image(IMAGE)
         except ImageNotFound:
-            client.import_image_from_data(_root_of_this_machines_programs(), repository="xagent-test", tag="1")
+            client.import_image_from_data(_root_of_this_machines_programs(), repository="xagent-test", tag="2")
     return IMAGE
 
 

@@ -42,7 +42,7 @@ async def test_input_arguments_and_files_go_in_and_a_file_comes_back(engine: Eng
 
 
 async def test_an_image_without_a_tmp_folder_will_do(engine: Engine, client: APIClient) -> None:
-    container = client.create_container("xagent-test:1", "sh")["Id"]
+    container = client.create_container("xagent-test:2", "sh")["Id"]
     root, without = io.BytesIO(b"".join(client.export(container))), io.BytesIO()
     client.remove_container(container)
     with tarfile.open(fileobj=root) as source, tarfile.open(fileobj=without, mode="w") as target:

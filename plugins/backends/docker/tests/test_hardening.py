@@ -205,7 +205,7 @@ async def test_the_engine_keeps_no_log_and_asks_for_no_terminal(engine: Engine, 
 
 
 async def test_a_volume_of_the_image_is_no_way_to_the_hosts_disk(engine: Engine, client: APIClient) -> None:
-    base = client.inspect_image("xagent-test:1")["Id"]
+    base = client.inspect_image("xagent-test:2")["Id"]
     client.tag(base, "xagent-test-volume", "base")
     container = client.create_container(base, "sh")["Id"]
     try:

@@ -47,7 +47,7 @@ def test_programs_run_as_the_user_sandbox_with_a_path(full: str, inside: Inside)
 
 
 def test_the_guest_finds_the_programs_it_needs(plain: str, inside: Inside) -> None:
-    programs = "sh mkdir mkfifo mv dd cat find tar".split()
+    programs = "sh mkdir mkfifo rm dd cat find tar".split()
     assert len(inside(plain, f"for p in {' '.join(programs)}; do command -v $p; done").split()) == len(programs)
 
 

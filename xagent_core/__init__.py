@@ -22,8 +22,17 @@ if TYPE_CHECKING:
     from xagent_core.abc.language import Needs as Needs
     from xagent_core.abc.language import Packages as Packages
     from xagent_core.abc.language import Program as Program
+    from xagent_core.abc.queue import Carrier as Carrier
+    from xagent_core.abc.queue import Delivery as Delivery
+    from xagent_core.abc.queue import Job as Job
+    from xagent_core.abc.queue import JobEvent as JobEvent
+    from xagent_core.abc.queue import JobFailure as JobFailure
+    from xagent_core.abc.queue import JobState as JobState
+    from xagent_core.abc.queue import QueueDepth as QueueDepth
     from xagent_core.abc.queue import QueueRegistration as QueueRegistration
-    from xagent_core.abc.queue import TaskQueue as TaskQueue
+    from xagent_core.abc.queue import QueueStats as QueueStats
+    from xagent_core.abc.queue import ScalingDecision as ScalingDecision
+    from xagent_core.abc.queue import WorkerInfo as WorkerInfo
     from xagent_core.abc.search import SearchHit as SearchHit
     from xagent_core.abc.search import SearchProvider as SearchProvider
     from xagent_core.abc.search import SearchProviderRegistration as SearchProviderRegistration
@@ -42,17 +51,27 @@ if TYPE_CHECKING:
     from xagent_core.errors import DuplicatePluginError as DuplicatePluginError
     from xagent_core.errors import ImageNotFoundError as ImageNotFoundError
     from xagent_core.errors import InvalidRequestError as InvalidRequestError
+    from xagent_core.errors import JobCancelledError as JobCancelledError
+    from xagent_core.errors import JobDeadError as JobDeadError
+    from xagent_core.errors import JobNotFoundError as JobNotFoundError
     from xagent_core.errors import PluginError as PluginError
     from xagent_core.errors import PolicyNotSupportedError as PolicyNotSupportedError
     from xagent_core.errors import PoolTimeoutError as PoolTimeoutError
+    from xagent_core.errors import QueueError as QueueError
+    from xagent_core.errors import QueueUnavailableError as QueueUnavailableError
     from xagent_core.errors import SandboxLostError as SandboxLostError
     from xagent_core.errors import SandboxStartError as SandboxStartError
     from xagent_core.errors import SessionClosedError as SessionClosedError
     from xagent_core.errors import UnknownLanguageError as UnknownLanguageError
     from xagent_core.errors import UnknownPluginError as UnknownPluginError
+    from xagent_core.errors import WorkerLostError as WorkerLostError
     from xagent_core.errors import XAgentError as XAgentError
     from xagent_core.hookspecs import hookimpl as hookimpl
     from xagent_core.plugins import load_plugins as load_plugins
+    from xagent_core.queueing.queue import TaskQueue as TaskQueue
+    from xagent_core.queueing.queue import get_queue as get_queue
+    from xagent_core.queueing.retry import RetryPolicy as RetryPolicy
+    from xagent_core.queueing.worker import Worker as Worker
     from xagent_core.selection import get_backend as get_backend
     from xagent_core.session import Session as Session
     from xagent_core.stats import PoolStats as PoolStats
@@ -72,18 +91,25 @@ _HOMES: Final = {
     "abc.backend": "Backend BackendRegistration Capabilities Probe Sandbox SandboxExit SandboxSpec",
     "abc.command": "CommandRegistration",
     "abc.language": "Kernel Language Needs Packages Program",
-    "abc.queue": "QueueRegistration TaskQueue",
     "abc.search": "SearchHit SearchProvider SearchProviderRegistration SearchQuery",
+    "abc.queue": (
+        "Carrier Delivery Job JobEvent JobFailure JobState QueueDepth QueueRegistration QueueStats ScalingDecision "
+        "WorkerInfo"
+    ),
     "abc.tool": "ToolContext ToolRegistration",
     "config": "PoolConfig Settings load_settings",
     "engine": "Engine run",
     "errors": (
         "BackendError BackendPermissionError BackendUnavailableError ConfigError DuplicatePluginError "
-        "ImageNotFoundError InvalidRequestError PluginError PolicyNotSupportedError PoolTimeoutError "
-        "SandboxLostError SandboxStartError SessionClosedError UnknownLanguageError UnknownPluginError XAgentError"
+        "ImageNotFoundError InvalidRequestError JobCancelledError JobDeadError JobNotFoundError PluginError "
+        "PolicyNotSupportedError PoolTimeoutError QueueError QueueUnavailableError SandboxLostError SandboxStartError "
+        "SessionClosedError UnknownLanguageError UnknownPluginError WorkerLostError XAgentError"
     ),
     "hookspecs": "hookimpl",
     "plugins": "load_plugins",
+    "queueing.queue": "TaskQueue get_queue",
+    "queueing.retry": "RetryPolicy",
+    "queueing.worker": "Worker",
     "selection": "get_backend",
     "session": "Session",
     "stats": "PoolStats",

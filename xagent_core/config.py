@@ -67,6 +67,9 @@ class Settings:
         disabled_plugins: Entry points or distributions that are not loaded.
         backends: Options of each backend, by its name.
         tools: Options of tools, by the name of their table.
+        queue: The task queue's name.
+        queue_url: Where its server is; empty for the queue's own default.
+        queues: Options of each task queue, by its name.
     """
 
     backend: str = "auto"
@@ -75,6 +78,9 @@ class Settings:
     disabled_plugins: tuple[str, ...] = ()
     backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    queue: str = "docket"
+    queue_url: str = field(default="", repr=False)  # it may hold a password
+    queues: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "limits", self.limits.over(DEFAULT_LIMITS))
@@ -95,9 +101,12 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         runtime = "runsc"
         [tools.web]
         deny_hosts = ["*.example.com"]
+        [queues.docket]
+        url = "redis://queue.internal:6379/0"
 
-    The environment has `XAGENT_BACKEND`, `XAGENT_DISABLED_PLUGINS` (comma-separated), and one variable for each
-    limit and pool setting: `XAGENT_MEMORY`, `XAGENT_TIMEOUT`, `XAGENT_POOL_READY`, ...
+    The environment has `XAGENT_BACKEND`, `XAGENT_QUEUE`, `XAGENT_QUEUE_URL`, `XAGENT_DISABLED_PLUGINS`
+    (comma-separated), and one variable for each limit and pool setting: `XAGENT_MEMORY`, `XAGENT_TIMEOUT`,
+    `XAGENT_POOL_READY`, ...
 
     Args:
         environ: The environment; by default the process's own.
@@ -149,7 +158,7 @@ def _with_file(settings: Settings, path: Path, text: str) -> Settings:
             changes[name] = _limits(settings.limits, _table(value, where), f"{where}.{{}}")
         elif name == "pool":
             changes[name] = _pool(settings.pool, _table(value, where), f"{where}.{{}}")
-        elif name in {"backends", "tools"}:
+        elif name in {"backends", "queues", "tools"}:
             changes[name] = {key: _table(options, f"{where}.{key}") for key, options in _table(value, where).items()}
         elif name == "disabled_plugins":
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -169,6 +178,8 @@ def _with_environment(settings: Settings, env: Mapping[str, str]) -> Settings:
     return replace(
         settings,
         backend=env.get("XAGENT_BACKEND") or settings.backend,
+        queue=env.get("XAGENT_QUEUE") or settings.queue,
+        queue_url=env.get("XAGENT_QUEUE_URL") or settings.queue_url,
         limits=_limits(settings.limits, limits, "environment: XAGENT_{}", upper=True),
         pool=_pool(settings.pool, pool, "environment: XAGENT_POOL_{}", upper=True),
         disabled_plugins=(*settings.disabled_plugins, *disabled),

@@ -7,6 +7,7 @@ plugin, or an engine could not do what was asked.
     +-- ConfigError                  a setting in a file or the environment cannot be used
     +-- InvalidRequestError          the request could not run on any backend
     |   +-- UnknownLanguageError     no installed language has that name
+    |   +-- JobNotFoundError         the queue's books have no such job
     +-- PluginError                  something is wrong with what is installed
     |   +-- UnknownPluginError       no installed plugin provides that name
     |   +-- DuplicatePluginError     two distributions provide the same name
@@ -19,6 +20,11 @@ plugin, or an engine could not do what was asked.
     |   +-- SandboxLostError         the sandbox was lost in the middle of a job
     +-- PoolTimeoutError             no sandbox became free in time
     +-- SessionClosedError           the session has ended
+    +-- QueueError                   the task queue could not do what was asked
+        +-- QueueUnavailableError    its server does not answer
+        +-- WorkerLostError          the worker was lost in the middle of a job
+        +-- JobDeadError             the job could not be run: it is a dead letter
+        +-- JobCancelledError        the job was cancelled, and has no result
 """
 
 from __future__ import annotations
@@ -33,14 +39,20 @@ __all__ = [
     "DuplicatePluginError",
     "ImageNotFoundError",
     "InvalidRequestError",
+    "JobCancelledError",
+    "JobDeadError",
+    "JobNotFoundError",
     "PluginError",
     "PolicyNotSupportedError",
     "PoolTimeoutError",
+    "QueueError",
+    "QueueUnavailableError",
     "SandboxLostError",
     "SandboxStartError",
     "SessionClosedError",
     "UnknownLanguageError",
     "UnknownPluginError",
+    "WorkerLostError",
     "XAgentError",
 ]
 
@@ -140,3 +152,27 @@ class PoolTimeoutError(XAgentError):
 
 class SessionClosedError(XAgentError):
     """The session was closed, or its sandbox has ended."""
+
+
+class JobNotFoundError(InvalidRequestError):
+    """The queue's books have no job of that id: it never was, or it ended so long ago that it is forgotten."""
+
+
+class QueueError(XAgentError):
+    """The task queue could not do what was asked; `component` is the queue's name, or the job."""
+
+
+class QueueUnavailableError(QueueError):
+    """The queue's server does not answer."""
+
+
+class WorkerLostError(QueueError):
+    """The worker was lost in the middle of a job, and nobody can tell how far it came."""
+
+
+class JobDeadError(QueueError):
+    """The job is a dead letter: it could not be run, or must not be run again. It can be requeued."""
+
+
+class JobCancelledError(QueueError):
+    """The job was cancelled, and has no result."""

@@ -7,7 +7,7 @@ is heavy belongs into the factories. A hook that raises is reported with its dis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Final
 
 import pluggy
@@ -15,7 +15,7 @@ import pluggy
 from xagent_core.abc.backend import BackendRegistration
 from xagent_core.abc.command import CommandRegistration
 from xagent_core.abc.language import Language
-from xagent_core.abc.queue import QueueRegistration
+from xagent_core.abc.queue import Job, QueueRegistration, ScalingDecision, WorkerInfo
 from xagent_core.abc.search import SearchProviderRegistration
 from xagent_core.abc.tool import ToolRegistration
 from xagent_core.stats import PoolStats
@@ -88,3 +88,51 @@ def xagent_pool_changed(backend: str, stats: PoolStats) -> None:
     What changes in one turn of the event loop is told once. It is called in the event loop and must not block. What
     it raises is logged and changes nothing.
     """
+
+
+def xagent_job_submitting(request: ExecutionRequest, queue: str, headers: MutableMapping[str, str]) -> None:
+    """Observes a job that is about to be submitted, and may put what goes with it into `headers`.
+
+    They come back as `Job.headers` wherever the job does: the place for a trace's context.
+    """
+
+
+@hookspec
+def xagent_job_submitted(job: Job) -> None:
+    """Observes, in the submitter, a job that is in the books."""
+
+
+@hookspec
+def xagent_job_started(job: Job, worker: str) -> None:
+    """Observes, in the worker, an attempt that begins: it is number `job.attempt`.
+
+    `xagent_core.queueing.worker.current_job` holds the job while it is executed, for observers of executions.
+    """
+
+
+@hookspec
+def xagent_job_retried(job: Job) -> None:
+    """Observes an attempt that failed, as `job.failure` says; the next begins at `job.ready` at the earliest.
+
+    It is called where that is decided: in the attempt's worker, or in another when that one was lost.
+    """
+
+
+@hookspec
+def xagent_job_ended(job: Job) -> None:
+    """Observes a job that is finished, dead or cancelled; once for each time that it ends."""
+
+
+@hookspec
+def xagent_worker_started(worker: WorkerInfo) -> None:
+    """Observes, in its own process, a worker that begins to take jobs."""
+
+
+@hookspec
+def xagent_worker_stopped(worker: WorkerInfo) -> None:
+    """Observes, in its own process, a worker that has drained."""
+
+
+@hookspec
+def xagent_scaled(decision: ScalingDecision) -> None:
+    """Observes, in the scaler's process, a decision to have more or fewer workers."""

@@ -1,0 +1,329 @@
+"""Keeps the books of all jobs: each call is one transition, and only who holds a job's token may move it on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from xagent_core.abc.queue import Job, JobEvent, JobFailure, JobState, QueueDepth, QueueStats, WorkerInfo
+from xagent_core.errors import ConfigError, InvalidRequestError, JobNotFoundError
+from xagent_core.queueing import scripts
+from xagent_core.queueing.payload import decode, digest, encode
+from xagent_core.queueing.store import Store
+from xagent_core.types import MIB, ExecutionRequest, ExecutionResult, OutputEvent
+
+__all__ = ["Books", "BooksConfig", "Claim"]
+
+_COUNTERS: Final = ("submitted", "started", "retried", "finished", "dead", "cancelled")
+_MOST_AT_ONCE: Final = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BooksConfig:
+    """How long, how often, how much.
+
+    Attributes:
+        prefix: Before every key; queues with different prefixes know nothing of each other.
+        lease: Seconds without a sign of life after which a worker counts as lost. It renews four times as often.
+        resend: Seconds after which a message that no worker has brought back counts as lost.
+        keep: Seconds for which ended jobs are remembered, with their events and their idempotency keys.
+        keep_dead: The same of dead letters.
+        most_request: Bytes of a request's JSON.
+        most_result: Bytes of a result's JSON.
+
+    Raises:
+        ConfigError: A value is too little.
+    """
+
+    prefix: str = "xagent"
+    lease: float = 8.0
+    resend: float = 30.0
+    keep: float = 86_400.0
+    keep_dead: float = 30 * 86_400.0
+    most_request: int = 16 * MIB
+    most_result: int = 16 * MIB
+
+    def __post_init__(self) -> None:
+        for name, least in (("lease", 0.5), ("resend", 1), ("keep", 1), ("keep_dead", 1)):
+            if not getattr(self, name) >= least:
+                raise ConfigError("queue", f"{name}={getattr(self, name)!r} is too little", f"It is at least {least}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A worker's right to run one attempt of a job, for as long as its lease is renewed."""
+
+    job: Job
+    token: str
+
+
+class Books:
+    """The books, in a store.
+
+    Every method raises `QueueUnavailableError` when the store does not answer, and `QueueError` when it refuses.
+
+    Args:
+        store: Where they are kept.
+        config: How long, how often, how much.
+    """
+
+    def __init__(self, store: Store, config: BooksConfig) -> None:
+        self.store = store
+        self.config = config
+        self._prefix = f"{config.prefix}:"
+
+    async def submit(
+        self,
+        job_id: str,
+        request: ExecutionRequest,
+        *,
+        queue: str,
+        attempts: int,
+        idempotent: bool,
+        key: str | None,
+        delay: float,
+        headers: Mapping[str, str],
+    ) -> tuple[str, bool]:
+        """Enters a job.
+
+        Returns:
+            Its id, and whether it is new: one with the same id or idempotency key is given back as it is.
+
+        Raises:
+            InvalidRequestError: The request is too large, or the key belongs to another request.
+        """
+        text = encode(request)
+        if len(text) > self.config.most_request:
+            raise InvalidRequestError(
+                "queue",
+                f"the request has {len(text)} bytes as JSON, and the queue takes {self.config.most_request}",
+                "Send smaller files.",
+            )
+        mark = digest(text)
+        found, other, new = await self._run(
+            scripts.SUBMIT, job_id, queue, text, mark, int(idempotent), key or "", attempts, f"{delay:.6f}",
+            json.dumps(dict(headers)), self.config.resend,
+        )  # fmt: skip
+        if other.decode() != mark:
+            raise InvalidRequestError(
+                f"idempotency key {key}", f"job {found.decode()} has it, with another request", "Choose another key."
+            )
+        return found.decode(), bool(new)
+
+    async def claim(self, job_id: str, worker: str, token: str) -> Claim | None:
+        """Begins an attempt; None where there is nothing to begin: the message was late, or a duplicate."""
+        answer = await self._run(scripts.CLAIM, job_id, worker, token, self.config.lease)
+        return Claim(job=_job(_pairs(answer)), token=token) if answer else None
+
+    async def append(self, claim: Claim, outputs: Iterable[OutputEvent]) -> bool:
+        """Adds output to the events; False where the attempt does not hold the job any more."""
+        documents = [encode(output) for output in outputs]
+        return bool(await self._run(scripts.APPEND, claim.job.id, claim.token, *documents))
+
+    async def finish(self, claim: Claim, result: ExecutionResult) -> bool:
+        """Ends a job with its result; False where the attempt does not hold it any more.
+
+        Raises:
+            InvalidRequestError: The result is too large for the books.
+        """
+        text = encode(result)
+        if len(text) > self.config.most_result:
+            raise InvalidRequestError(
+                "queue",
+                f"the result has {len(text)} bytes as JSON, and the queue keeps {self.config.most_result}",
+                "Collect less, lower limits of output, or raise most_result of the queue.",
+            )
+        return await self._end(claim.job.id, claim.token, "finished", text, "", self.config.keep)
+
+    async def cancelled(self, claim: Claim) -> bool:
+        """Ends a job that was cancelled while it ran."""
+        return await self._end(claim.job.id, claim.token, "cancelled", "", "", self.config.keep)
+
+    async def bury(self, job_id: str, token: str, failure: JobFailure) -> bool:
+        """Makes a job a dead letter."""
+        return await self._end(job_id, token, "dead", "", encode(failure), self.config.keep_dead)
+
+    async def retry(self, job_id: str, token: str, failure: JobFailure, *, delay: float) -> bool:
+        """Puts a job back for another attempt."""
+        return bool(
+            await self._run(
+                scripts.RETRY,
+                job_id,
+                token,
+                f"{delay:.6f}",
+                encode(failure),
+                failure.cause,
+                self.config.resend,
+                math.ceil(self.config.keep),
+            )  # fmt: skip
+        )
+
+    async def cancel(self, job_id: str) -> str:
+        """Cancels a job that waits, or has its worker told. Returns the state that it was in; empty for none."""
+        state: bytes = await self._run(scripts.CANCEL, job_id, math.ceil(self.config.keep))
+        return state.decode()
+
+    async def requeue(self, job_id: str, attempts: int) -> str:
+        """Gives a dead letter further attempts. Returns the state that it was in; empty for none."""
+        state: bytes = await self._run(scripts.REQUEUE, job_id, attempts, self.config.resend)
+        return state.decode()
+
+    async def renew(self, worker: WorkerInfo, claims: Iterable[Claim]) -> list[tuple[str, str]]:
+        """Shows a sign of life.
+
+        Returns:
+            `("lost", id)` of jobs that were given to another meanwhile, `("cancel", id)` of those to be cancelled.
+        """
+        held = [part for claim in claims for part in (claim.job.id, claim.token)]
+        lease = self.config.lease
+        answer = await self._run(scripts.RENEW, worker.id, encode(worker), lease, max(lease, 2.0), *held)
+        words = [word.decode() for word in answer]
+        return list(zip(words[::2], words[1::2], strict=True))
+
+    async def lost(self) -> list[tuple[str, str]]:
+        """Ids and tokens of jobs whose worker shows no sign of life."""
+        words = [word.decode() for word in await self._run(scripts.SWEEP, self.config.lease / 2, _MOST_AT_ONCE)]
+        return list(zip(words[::2], words[1::2], strict=True))
+
+    async def due(self) -> list[tuple[str, str, bool]]:
+        """Ids and named queues of jobs whose message is to be sent, and whether one had been sent before."""
+        words = [word.decode() for word in await self._run(scripts.DUE, self.config.resend, _MOST_AT_ONCE)]
+        return [(job, queue, again == "1") for job, queue, again in zip(*[iter(words)] * 3, strict=True)]
+
+    async def forget_old(self) -> None:
+        """Takes ended jobs that have expired out of the lists."""
+        for queue in await self.queues():
+            await self._run(scripts.EXPIRE, queue, self.config.keep, self.config.keep_dead)
+
+    async def job(self, job_id: str) -> Job:
+        """One job.
+
+        Raises:
+            JobNotFoundError: There is none of that id.
+        """
+        if not (fields := await self.store.call("hgetall", f"{self._prefix}job:{job_id}")):
+            raise JobNotFoundError(f"job {job_id}", "the queue has no such job", "See `xagent jobs list`.")
+        return _job(fields)
+
+    async def jobs(self, states: Sequence[JobState], queue: str | None, limit: int) -> list[Job]:
+        """Jobs in these states, the latest first."""
+        found: list[tuple[float, str]] = []
+        for name in [queue] if queue else await self.queues():
+            for state in states:
+                key = f"{self._prefix}{state}:{name}"
+                latest = await self.store.call("zrange", key, -limit, -1, withscores=True)
+                found += [(score, member.decode()) for member, score in latest]
+        jobs = []
+        for _, job_id in sorted(found, reverse=True)[:limit]:
+            if fields := await self.store.call("hgetall", f"{self._prefix}job:{job_id}"):
+                jobs.append(_job(fields))
+        return jobs
+
+    async def events(self, job_id: str, after: int, *, wait: float) -> list[JobEvent]:
+        """Events with higher numbers than `after`; where there are none, what comes within `wait` seconds."""
+        key = f"{self._prefix}events:{job_id}"
+        block = max(1, int(wait * 1000))
+        answer = await self.store.call("xread", {key: f"{after}-0"}, count=500, block=block, seconds=wait + 10)
+        # RESP2 answers with a list of pairs, RESP3 with a dictionary of lists of lists.
+        entries = (_flat(answer.values()) if isinstance(answer, dict) else answer[0][1]) if answer else ()
+        return [_event(number, fields) for number, fields in entries]
+
+    async def orders(self, worker: str, after: str, *, wait: float) -> tuple[str, list[str]]:
+        """Ids of jobs that a worker is to cancel, and from where to go on."""
+        key = f"{self._prefix}orders:{worker}"
+        block = max(1, int(wait * 1000))
+        answer = await self.store.call("xread", {key: after}, count=100, block=block, seconds=wait + 10)
+        entries = (_flat(answer.values()) if isinstance(answer, dict) else answer[0][1]) if answer else ()
+        jobs = [fields[b"cancel"].decode() for _, fields in entries]
+        return (entries[-1][0].decode() if entries else after), jobs
+
+    async def queues(self) -> list[str]:
+        """The names of all queues that jobs were ever submitted to."""
+        return sorted(name.decode() for name in await self.store.call("smembers", f"{self._prefix}queues"))
+
+    async def stats(self) -> QueueStats:
+        """How many jobs wait, run and are dead, and which workers live."""
+        now = float(await self._run(scripts.CLOCK))
+        depths = {}
+        for queue in await self.queues():
+            key = f"{self._prefix}queued:{queue}"
+            waiting = await self.store.call("zcount", key, "-inf", now)
+            first = await self.store.call("zrange", key, 0, 0, withscores=True) if waiting else ()
+            totals = await self.store.call("hgetall", f"{self._prefix}totals:{queue}")
+            depths[queue] = QueueDepth(
+                waiting=waiting,
+                delayed=max(0, await self.store.call("zcard", key) - waiting),
+                running=await self.store.call("zcard", f"{self._prefix}running:{queue}"),
+                dead=await self.store.call("zcard", f"{self._prefix}dead:{queue}"),
+                oldest_age=max(0.0, now - first[0][1]) if first else 0.0,
+                totals={name: int(totals.get(name.encode(), 0)) for name in _COUNTERS},
+            )
+        workers = []
+        for member in await self.store.call("zrangebyscore", f"{self._prefix}workers", now, "+inf"):
+            if info := await self.store.call("get", f"{self._prefix}worker:{member.decode()}"):
+                workers.append(decode(WorkerInfo, info))
+        return QueueStats(queues=depths, workers=tuple(workers))
+
+    async def forget_worker(self, worker: str) -> None:
+        """Strikes a worker that has ended off the list."""
+        await self.store.call("zrem", f"{self._prefix}workers", worker)
+        await self.store.call("delete", f"{self._prefix}worker:{worker}", f"{self._prefix}orders:{worker}")
+
+    async def _end(self, job_id: str, token: str, state: JobState, result: str, failure: str, keep: float) -> bool:
+        return bool(await self._run(scripts.END, job_id, token, state, result, failure, math.ceil(keep)))
+
+    async def _run(self, script: str, *arguments: str | float) -> Any:
+        return await self.store.run(script, self._prefix, *arguments)
+
+
+def _flat(streams: Iterable[Any]) -> Any:
+    """The entries of the first stream of a RESP3 answer."""
+    return next(iter(next(iter(streams), ())), ())
+
+
+def _pairs(answer: Any) -> Mapping[bytes, bytes]:
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+
+
+def _job(fields: Mapping[bytes, bytes]) -> Job:
+    def text(name: str) -> str:
+        return fields.get(name.encode(), b"").decode()
+
+    def number(name: str) -> float | None:
+        return float(text(name)) if text(name) else None
+
+    state: Any = text("state")
+    return Job(
+        id=text("id"),
+        queue=text("queue"),
+        state=state,
+        request=decode(ExecutionRequest, fields[b"request"]),
+        attempt=int(text("attempt")),
+        attempts=int(text("attempts")),
+        idempotent=text("idempotent") == "1",
+        key=text("key") or None,
+        headers=json.loads(text("headers")),
+        created=number("created") or 0.0,
+        ready=number("ready") or 0.0,
+        started=number("started"),
+        ended=number("ended"),
+        worker=text("worker") or None,
+        result=decode(ExecutionResult, text("result")) if text("result") else None,
+        failure=decode(JobFailure, text("failure")) if text("failure") else None,
+    )
+
+
+def _event(number: bytes, fields: Mapping[bytes, bytes]) -> JobEvent:
+    kind: Any = fields[b"k"].decode()
+    detail = {name.decode(): value.decode() for name, value in fields.items() if len(name) > 1}
+    return JobEvent(
+        sequence=int(number.partition(b"-")[0]),
+        time=float(fields[b"t"]),
+        attempt=int(fields[b"a"]),
+        kind=kind,
+        output=decode(OutputEvent, fields[b"o"]) if b"o" in fields else None,
+        detail=detail,
+    )

@@ -1,0 +1,372 @@
+"""The task queue as callers see it: submit, follow, fetch, cancel, requeue."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import random
+import re
+import time
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Any, Final, Self, TypeVar, Unpack
+
+from xagent_core.abc.queue import Carrier, Job, JobEvent, JobState, QueueStats
+from xagent_core.config import Settings, load_settings
+from xagent_core.errors import (
+    ConfigError,
+    InvalidRequestError,
+    JobCancelledError,
+    JobDeadError,
+    QueueError,
+    QueueUnavailableError,
+)
+from xagent_core.plugins import Plugins, load_plugins
+from xagent_core.queueing.books import Books, BooksConfig
+from xagent_core.queueing.retry import RetryPolicy
+from xagent_core.request import RequestArguments, make_request
+from xagent_core.types import ExecutionRequest, ExecutionResult
+
+__all__ = ["TaskQueue", "get_queue"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_LONGEST_KEY: Final = 256
+_STATES: Final[tuple[JobState, ...]] = ("queued", "running", "finished", "dead", "cancelled")
+
+
+class TaskQueue:
+    """Takes jobs for workers, and follows what becomes of them.
+
+    Use it as an async context manager. Made by `get_queue`, or of a carrier of your own.
+
+    Args:
+        carrier: Brings the jobs to workers.
+        config: How long, how often, how much.
+        retry: When jobs that could not be run are tried again.
+        plugins: Their observers are told what happens; by default what is installed.
+        patience: Seconds for which `result` and `events` bear a server that is away.
+    """
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        *,
+        config: BooksConfig | None = None,
+        retry: RetryPolicy | None = None,
+        plugins: Plugins | None = None,
+        patience: float = 60.0,
+    ) -> None:
+        self.carrier = carrier
+        self.config = config or BooksConfig()
+        self.retry = retry or RetryPolicy()
+        self.plugins = plugins or load_plugins(load_settings().disabled_plugins)
+        self._patience = patience
+        self._books: Books | None = None
+
+    @property
+    def name(self) -> str:
+        """The carrier's name."""
+        return self.carrier.name
+
+    @property
+    def books(self) -> Books:
+        """What is known of every job.
+
+        Raises:
+            QueueError: The queue is not open.
+        """
+        if self._books is None:
+            raise QueueError("queue", "it is not open", "Use `async with get_queue(...) as queue:`.")
+        return self._books
+
+    async def __aenter__(self) -> Self:
+        """Makes ready. A server that is away is no error before something is asked of it.
+
+        Raises:
+            ConfigError: A URL or an option cannot be used.
+        """
+        self._books = Books(await self.carrier.open(), self.config)
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Frees connections; jobs go on. May be called again."""
+        books, self._books = self._books, None
+        if books is not None:
+            try:
+                await books.store.aclose()
+            finally:
+                await self.carrier.aclose()
+
+    async def submit(
+        self,
+        code: str | ExecutionRequest,
+        *,
+        queue: str = "default",
+        idempotent: bool = False,
+        key: str | None = None,
+        delay: float = 0.0,
+        attempts: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        patience: float = 0.0,
+        **arguments: Unpack[RequestArguments],
+    ) -> Job:
+        """Hands a job over. When it returns, the job is in the books and will come to an end.
+
+        Args:
+            code: Source text, or a whole request.
+            queue: The named queue. Workers serve those that they are told to, the most urgent first.
+            idempotent: Whether the code may run more than once. Else it is only tried again when it cannot have run.
+            key: An idempotency key: a second submission with it gives the first one's job back.
+            delay: Seconds before it may start.
+            attempts: How often it may be begun, instead of the retry policy's number.
+            headers: Text that goes with the job, such as a trace's context.
+            patience: Seconds to wait for a server that does not answer.
+            **arguments: Beside source text: those of `Engine.execute`.
+
+        Returns:
+            The job.
+
+        Raises:
+            InvalidRequestError: The request, a name or a number cannot be used, or the key belongs to another request.
+            QueueUnavailableError: The server does not answer. Submitting again with a key is safe.
+        """
+        request = make_request(code, **arguments)
+        self._check(request, queue, key, delay, attempts)
+        job_id, given = uuid.uuid4().hex, dict(headers or {})
+        self.plugins.observe("xagent_job_submitting", request=request, queue=queue, headers=given)
+
+        async def enter() -> tuple[str, bool]:
+            return await self.books.submit(
+                job_id,
+                request,
+                queue=queue,
+                attempts=attempts or self.retry.attempts,
+                idempotent=idempotent,
+                key=key,
+                delay=delay,
+                headers=given,
+            )
+
+        # An answer that was lost does no harm: the id is ours, and entered once.
+        found, new = await _patiently(enter, patience)
+        if new and not delay:
+            try:
+                await self.carrier.send(found, queue)
+            except QueueError as error:
+                logger.warning("job %s is in the books, and its message will be sent by a worker: %s", found, error)
+        job = await _patiently(lambda: self.books.job(found), patience)
+        if new:
+            self.plugins.observe("xagent_job_submitted", job=job)
+        return job
+
+    def _check(
+        self, request: ExecutionRequest, queue: str, key: str | None, delay: float, attempts: int | None
+    ) -> None:
+        if _NAME.fullmatch(queue) is None:
+            raise InvalidRequestError("queue", f"{queue!r} cannot be a queue's name", "Use letters, digits, _ . -")
+        if key is not None and not 0 < len(key) <= _LONGEST_KEY:
+            raise InvalidRequestError("queue", f"an idempotency key has 1 to {_LONGEST_KEY} characters")
+        if not 0 <= delay <= 366 * 86_400:
+            raise InvalidRequestError("queue", f"delay={delay!r} is out of bounds", "Choose from 0 to a year.")
+        if attempts is not None and not 1 <= attempts <= 1000:
+            raise InvalidRequestError("queue", f"attempts={attempts!r} is out of bounds", "Choose from 1 to 1000.")
+        longest, timeout = self.carrier.longest, request.limits.timeout
+        if longest is not None and timeout is not None and timeout > longest:
+            raise InvalidRequestError(
+                f"queue {self.name}",
+                f"a job may take {longest:g} s here, and this one asks for {timeout:g} s",
+                f"Lower its timeout, or raise the option `longest` of [queues.{self.name}] for all workers.",
+            )
+
+    async def job(self, job_id: str) -> Job:
+        """Where a job stands.
+
+        Raises:
+            JobNotFoundError: There is none of that id.
+            QueueUnavailableError: The server does not answer.
+        """
+        return await self.books.job(job_id)
+
+    async def jobs(self, *states: JobState, queue: str | None = None, limit: int = 50) -> list[Job]:
+        """Jobs in these states, or in any; the latest first.
+
+        Raises:
+            QueueUnavailableError: The server does not answer.
+        """
+        return await self.books.jobs(states or _STATES, queue, limit)
+
+    async def result(self, job_id: str, *, timeout: float | None = None) -> ExecutionResult:  # noqa: ASYNC109
+        """Waits for a job's end.
+
+        Args:
+            job_id: The job.
+            timeout: Seconds to wait; by default for as long as it takes.
+
+        Returns:
+            What became of its program, a failing one included.
+
+        Raises:
+            TimeoutError: It has not ended by then, and goes on.
+            JobNotFoundError: There is none of that id.
+            JobDeadError: It could not be run; the error has the cause.
+            JobCancelledError: It was cancelled.
+            QueueUnavailableError: The server has not answered for longer than the queue's patience.
+        """
+        async with asyncio.timeout(timeout):
+            async with contextlib.aclosing(self.events(job_id)) as events:
+                async for _ in events:
+                    pass
+            return _result_of(await _patiently(lambda: self.books.job(job_id), self._patience))
+
+    async def events(self, job_id: str, *, after: int = 0, follow: bool = True) -> AsyncGenerator[JobEvent, None]:
+        """What happened to a job, and what happens while it is followed.
+
+        Args:
+            job_id: The job.
+            after: The number of the last event that is known already; 0 begins at the first.
+            follow: Whether to wait for more until the job has ended.
+
+        Yields:
+            Events in their order, none twice and none left out.
+
+        Raises:
+            JobNotFoundError: There is none of that id.
+            QueueUnavailableError: The server has not answered for longer than the queue's patience.
+        """
+        over = (await _patiently(lambda: self.books.job(job_id), self._patience)).over
+        seen = after
+        while True:
+            batch = await _patiently(
+                lambda: self.books.events(job_id, seen, wait=2.0 if follow and not over else 0.001), self._patience
+            )
+            for event in batch:
+                seen = event.sequence
+                yield event
+            if not batch and (over or not follow):
+                return
+            if not over and (not batch or batch[-1].kind == "ended"):
+                over = (await _patiently(lambda: self.books.job(job_id), self._patience)).over
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancels a job: one that waits never starts, one that runs is killed with its sandbox.
+
+        Nothing happens to one that has ended. A running job is `running` until its worker has killed it.
+
+        Raises:
+            JobNotFoundError: There is none of that id.
+            QueueUnavailableError: The server does not answer.
+        """
+        state = await self.books.cancel(job_id)
+        job = await self.books.job(job_id)
+        if state == "queued":
+            self.plugins.observe("xagent_job_ended", job=job)
+        return job
+
+    async def requeue(self, job_id: str) -> Job:
+        """Gives a dead letter as many attempts as a new job has.
+
+        Raises:
+            JobNotFoundError: There is none of that id.
+            InvalidRequestError: It is no dead letter.
+            QueueUnavailableError: The server does not answer.
+        """
+        state = await self.books.requeue(job_id, self.retry.attempts)
+        job = await self.books.job(job_id)
+        if state != "dead":
+            raise InvalidRequestError(f"job {job_id}", f"it is {state}, and only dead letters can be requeued")
+        await self.carrier.send(job_id, job.queue)
+        return job
+
+    async def stats(self) -> QueueStats:
+        """How many jobs wait, run and are dead in each named queue, and which workers live.
+
+        Raises:
+            QueueUnavailableError: The server does not answer.
+        """
+        return await self.books.stats()
+
+
+def _result_of(job: Job) -> ExecutionResult:
+    if job.result is not None and job.state == "finished":
+        return job.result
+    if job.state == "cancelled":
+        raise JobCancelledError(f"job {job.id}", "it was cancelled")
+    failure = job.failure
+    cause = f"{failure.component}: {failure.cause}" if failure else "its books are damaged"
+    again = f"Once that is mended, `xagent jobs requeue {job.id}` runs it again."
+    raise JobDeadError(
+        f"job {job.id}",
+        f"it is a dead letter after attempt {job.attempt} of {job.attempts}: {cause}",
+        f"{failure.fix} {again}" if failure and failure.fix else again,
+    )
+
+
+async def _patiently(call: Callable[[], Awaitable[T]], patience: float) -> T:
+    """Calls again while the server is away, for so many seconds."""
+    deadline = time.monotonic() + patience
+    pause = 0.1
+    while True:
+        try:
+            return await call()
+        except QueueUnavailableError:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+            await asyncio.sleep(min(left, pause * random.uniform(0.5, 1)))  # noqa: S311 - spreads load
+            pause = min(pause * 2, 2.0)
+
+
+def get_queue(
+    name: str | None = None,
+    *,
+    url: str | None = None,
+    settings: Settings | None = None,
+    plugins: Plugins | None = None,
+    **options: Any,
+) -> TaskQueue:
+    """A task queue by name.
+
+    Args:
+        name: As `xagent plugins list` lists it; by default what the settings say.
+        url: Where its server is; by default what the settings say.
+        settings: Instead of the configuration file and the environment.
+        plugins: Instead of what is installed.
+        **options: The queue's options, before those of the configuration: the fields of `BooksConfig`, `retry` with
+            the fields of `RetryPolicy`, and the carrier's own.
+
+    Returns:
+        The queue; nothing was asked of its server yet.
+
+    Raises:
+        UnknownPluginError: There is no such queue.
+        ConfigError: An option cannot be used, or a dependency of the queue is missing.
+    """
+    settings = settings or load_settings()
+    plugins = plugins or load_plugins(settings.disabled_plugins)
+    registration = plugins.queues[name or settings.queue]
+    given: dict[str, Any] = {**settings.queues.get(registration.name, {}), **options}
+    if url or settings.queue_url:
+        given["url"] = url or settings.queue_url
+    known = {field.name for field in dataclasses.fields(BooksConfig)}
+    place = f"queues.{registration.name}"
+    try:
+        config = BooksConfig(**{key: given.pop(key) for key in known & given.keys()})
+        retry = RetryPolicy(**given.pop("retry", {}))
+        carrier = registration.factory(given)
+    except ImportError as error:
+        distribution = plugins.queues.distribution(registration.name)
+        raise ConfigError(
+            place, f"a dependency is missing: {error}", f"Reinstall it: pip install --force-reinstall {distribution}"
+        ) from error
+    except TypeError as error:
+        raise ConfigError(place, f"an option cannot be used: {error}") from error
+    return TaskQueue(carrier, config=config, retry=retry, plugins=plugins)

@@ -1,0 +1,119 @@
+"""Reaches the server that keeps the books, and tells a server that is away from one that refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from xagent_core.errors import ConfigError, QueueError, QueueUnavailableError
+
+__all__ = ["Store", "without_secrets"]
+
+_SECONDS: Final = 10.0
+_START_IT: Final = "Start it, or mend XAGENT_QUEUE_URL."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Store:
+    """A client of Redis' commands.
+
+    Attributes:
+        client: Has `eval`, `hgetall`, `xrange`, `xread`, `zcount`, `zrange`, `smembers`, `get`, `ping` as redis-py's
+            asyncio client has them, with answers in bytes.
+        place: Where it is, for errors; without a password.
+        has_clock: Whether scripts can ask it for the time.
+        owned: Whether `aclose` closes the client.
+    """
+
+    client: Any
+    place: str
+    has_clock: bool = True
+    owned: bool = True
+
+    @classmethod
+    def connect(cls, url: str) -> Store:
+        """A store at a URL; nothing is sent yet.
+
+        Args:
+            url: `redis://`, `rediss://` or `unix://`, as redis-py reads it.
+
+        Raises:
+            ConfigError: It is no such URL, or redis-py is not installed.
+        """
+        try:
+            from redis.asyncio import Redis
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+        except ImportError as error:
+            raise ConfigError(
+                "queue", "redis-py is not installed", "Install it: pip install 'xagent-core[redis]'"
+            ) from error
+        try:
+            # Retrying is for callers, who know how long they care to wait.
+            client = Redis.from_url(url, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0))
+        except ValueError as error:
+            raise ConfigError("queue", f"{without_secrets(url)} is no URL of a Redis: {error}") from error
+        return cls(client=client, place=without_secrets(url))
+
+    def now(self) -> str:
+        """What scripts are given as the time: nothing where the server knows it itself."""
+        return "" if self.has_clock else f"{time.time():.6f}"
+
+    async def run(self, script: str, prefix: str, *arguments: str | float) -> Any:
+        """Runs a script of `xagent_core.queueing.scripts`.
+
+        Raises:
+            QueueUnavailableError: The server does not answer.
+            QueueError: It refuses.
+        """
+        with self.blamed():
+            async with asyncio.timeout(_SECONDS):
+                return await self.client.eval(script, 0, prefix, self.now(), *map(str, arguments))
+
+    async def call(self, command: str, *arguments: Any, seconds: float = _SECONDS, **options: Any) -> Any:
+        """Calls a command of the client.
+
+        Raises:
+            QueueUnavailableError: The server does not answer within `seconds`.
+            QueueError: It refuses.
+        """
+        with self.blamed():
+            async with asyncio.timeout(seconds):
+                return await getattr(self.client, command)(*arguments, **options)
+
+    @contextlib.contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Turns what the client raises into this project's errors."""
+        from redis import exceptions
+
+        try:
+            yield
+        except exceptions.AuthenticationError as error:
+            raise QueueError(self.place, f"it refuses to let us in: {error}", "Mend the URL's password.") from error
+        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError) as error:
+            cause = str(error) or "it did not answer in time"
+            raise QueueUnavailableError(
+                self.place, f"the queue's server does not answer: {cause}", _START_IT
+            ) from error
+        except exceptions.RedisError as error:
+            raise QueueError(self.place, f"the queue's server refuses: {error}") from error
+
+    async def aclose(self) -> None:
+        """Frees the connections."""
+        if self.owned:
+            await self.client.aclose()
+
+
+def without_secrets(url: str) -> str:
+    """The URL without its password, for errors and logs."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return urlunsplit(parts._replace(query=""))
+    user, _, host = parts.netloc.rpartition("@")
+    name = user.partition(":")[0]
+    return urlunsplit(parts._replace(netloc=f"{name}:***@{host}", query=""))

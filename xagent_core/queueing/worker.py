@@ -1,0 +1,327 @@
+"""A worker: takes jobs from a queue, runs them in an engine, and keeps the books in step."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Self
+
+from xagent_core.abc.queue import Job, JobFailure, WorkerInfo
+from xagent_core.engine import Engine
+from xagent_core.errors import ConfigError, JobNotFoundError, QueueError, WorkerLostError, XAgentError
+from xagent_core.queueing.books import Claim
+from xagent_core.queueing.queue import TaskQueue
+from xagent_core.queueing.recorder import Recorder, insist
+from xagent_core.queueing.retry import failure_of
+from xagent_core.queueing.slots import Slots
+from xagent_core.types import ExecutionResult, FinishedEvent
+
+__all__ = ["Worker", "current_job"]
+
+logger = logging.getLogger(__name__)
+
+current_job: contextvars.ContextVar[Job | None] = contextvars.ContextVar("xagent_current_job", default=None)
+"""The job that the current task runs, for observers of executions and for logs."""
+
+_DUE_SECONDS: Final = 0.25
+_AWAY_SECONDS: Final = 1.0
+_NOT_AGAIN: Final = "It is not run again by itself, since its code may have run and it was not submitted as idempotent."
+
+Stop = Literal["cancel", "lost", "stop"]
+
+
+@dataclass(slots=True)
+class _Running:
+    claim: Claim
+    task: asyncio.Task[None]
+    why: Stop | None = None
+
+    def stop(self, why: Stop) -> None:
+        """Ends the attempt; the first reason counts."""
+        if self.why is None:
+            self.why = why
+            self.task.cancel()
+
+
+class Worker:
+    """Runs a queue's jobs, so many at once.
+
+    Either as an async context manager beside other work, or with `run` until `drain` is called.
+
+    Args:
+        queue: Where the jobs come from; it is open.
+        engine: What runs them; it is open.
+        slots: Jobs at once.
+        queues: The named queues that it serves, the most urgent first.
+        name: Names it in the books; by default by host and process.
+
+    Raises:
+        ConfigError: There is no slot, or no queue.
+    """
+
+    def __init__(
+        self,
+        queue: TaskQueue,
+        engine: Engine,
+        *,
+        slots: int = 4,
+        queues: Sequence[str] = ("default",),
+        name: str | None = None,
+    ) -> None:
+        if slots < 1 or not queues:
+            raise ConfigError("worker", "it needs at least one slot, and one named queue")
+        self.queue = queue
+        self.engine = engine
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._queues = tuple(dict.fromkeys(queues))
+        self._slots = Slots(slots)
+        self._running: dict[str, _Running] = {}
+        self._started = time.time()
+        self._draining = asyncio.Event()
+        self._delivering: asyncio.Task[None] | None = None
+        self._keeping: list[asyncio.Task[None]] = []
+        self.last_sign: float | None = None
+        """When the books last took a sign of life, by the monotonic clock; None before the first."""
+
+    @property
+    def info(self) -> WorkerInfo:
+        """The worker as others see it."""
+        return WorkerInfo(
+            id=self.name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            queues=self._queues,
+            slots=self._slots.number,
+            busy=len(self._running),
+            backend=self.engine.backend.name,
+            draining=self._draining.is_set(),
+            started=self._started,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Begins to take jobs. A server that is away is waited for."""
+        carrier, slots = self.queue.carrier, self._slots.number
+        self._delivering = asyncio.create_task(carrier.deliver(self._deliver, queues=self._queues, slots=slots))
+        self._keeping = [
+            asyncio.create_task(self._keep(step, name)) for name, step in (
+                ("renewal", self._renew), ("orders", self._listen()), ("messages", self._send_due), ("sweep", self._sweep)
+            )
+        ]  # fmt: skip
+        self.queue.plugins.observe("xagent_worker_started", worker=self.info)
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.drain()
+
+    async def run(self) -> None:
+        """Works until `drain` was called elsewhere and all is done.
+
+        Raises:
+            Exception: The carrier failed for good.
+        """
+        async with self:
+            assert self._delivering is not None
+            draining = asyncio.create_task(self._draining.wait())
+            try:
+                await asyncio.wait([self._delivering, draining], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                draining.cancel()
+            if self._delivering.done() and not self._draining.is_set():
+                self._delivering.result()
+
+    async def drain(self, seconds: float | None = None) -> None:
+        """Takes no further jobs, lets those that run end, and closes. May be called again.
+
+        Args:
+            seconds: How long they may take; what still runs then is stopped, and tried again elsewhere if it may be.
+        """
+        self._draining.set()
+        delivering, self._delivering = self._delivering, None
+        if delivering is None:
+            return
+        delivering.cancel()
+        _, late = await asyncio.wait([delivering], timeout=seconds)
+        if late:
+            self.stop()
+            await asyncio.wait([delivering])
+        for task in self._keeping:
+            task.cancel()
+        await asyncio.wait(self._keeping)
+        info = self.info
+        with contextlib.suppress(QueueError):  # the server is away: the entry expires
+            await self.queue.books.forget_worker(self.name)
+        self.queue.plugins.observe("xagent_worker_stopped", worker=info)
+        if not delivering.cancelled() and (error := delivering.exception()) is not None:
+            raise error
+
+    def stop(self) -> None:
+        """Stops the jobs that run now."""
+        for running in list(self._running.values()):
+            running.stop("stop")
+
+    async def _deliver(self, job_id: str, queue: str) -> None:
+        """Runs the job of a message, unless the message is late."""
+        urgency = self._queues.index(queue) if queue in self._queues else len(self._queues)
+        async with self._slots.taken(urgency):
+            if self._draining.is_set():
+                with contextlib.suppress(QueueError):  # the outbox will send it
+                    await self.queue.carrier.send(job_id, queue)
+                return
+            try:
+                claim = await self.queue.books.claim(job_id, self.name, secrets.token_hex(8))
+            except QueueError as error:
+                logger.warning("job %s was not begun, and comes again: %s", job_id, error)
+                return
+            if claim is not None:
+                await self._attend(claim)
+
+    async def _attend(self, claim: Claim) -> None:
+        """Runs an attempt in a task of its own, which is stopped by name."""
+        task = asyncio.create_task(self._attempt(claim))
+        running = self._running[claim.job.id] = _Running(claim, task)
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            running.stop("stop")
+            await asyncio.wait([task])
+            raise
+        finally:
+            del self._running[claim.job.id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("job %s", claim.job.id, exc_info=error)
+
+    async def _attempt(self, claim: Claim) -> None:
+        job = claim.job
+        current_job.set(job)
+        observe, books = self.queue.plugins.observe, self.queue.books
+        observe("xagent_job_started", job=job, worker=self.name)
+        failure: JobFailure | None = None
+        again = True
+        try:
+            result = await self._execute(claim)
+            await insist(lambda: books.finish(claim, result))
+        except asyncio.CancelledError:
+            why = self._running[job.id].why
+            if why == "lost":
+                logger.warning("job %s was given to another worker, and is stopped here", job.id)
+                return
+            if why == "cancel":
+                await insist(lambda: books.cancelled(claim))
+            else:
+                failure = _lost(f"worker {self.name}", "it was stopped before the job ended")
+        # Whatever an engine or a plugin does, the job must come to an end in the books, and the worker must live.
+        except Exception as error:
+            if not isinstance(error, XAgentError):
+                logger.exception("job %s", job.id)
+            failure, again = failure_of(error)
+        if failure is not None:
+            await self._settle(job, claim.token, failure, again=again)
+        else:
+            await self._told("xagent_job_ended", job.id)
+
+    async def _execute(self, claim: Claim) -> ExecutionResult:
+        recorder = Recorder(self.queue.books, claim)
+        async with recorder.writing(), contextlib.aclosing(self.engine.stream(claim.job.request)) as events:
+            async for event in events:
+                if isinstance(event, FinishedEvent):
+                    result = event.result
+                else:
+                    await recorder.put(event)
+        return result
+
+    async def _settle(self, job: Job, token: str, failure: JobFailure, *, again: bool) -> None:
+        """Has a job tried again where that is safe and allowed, and makes it a dead letter otherwise."""
+        books = self.queue.books
+        safe = failure.code_ran == "no" or job.idempotent
+        if again and safe and job.attempt < job.attempts:
+            delay = self.queue.retry.delay(job.attempt)
+            moved = await insist(lambda: books.retry(job.id, token, failure, delay=delay))
+            hook = "xagent_job_retried"
+        else:
+            told = failure if safe or not again else _with_fix(failure, _NOT_AGAIN)
+            moved = await insist(lambda: books.bury(job.id, token, told))
+            hook = "xagent_job_ended"
+        if moved:
+            await self._told(hook, job.id)
+
+    async def _told(self, hook: str, job_id: str) -> None:
+        """Tells the observers what the books now say of a job."""
+        try:
+            job = await insist(lambda: self.queue.books.job(job_id))
+        except JobNotFoundError:
+            return
+        if hook == "xagent_job_retried" and job.over:  # it was cancelled meanwhile
+            hook = "xagent_job_ended"
+        self.queue.plugins.observe(hook, job=job)
+
+    async def _keep(self, step: Callable[[], Awaitable[float]], name: str) -> None:
+        """Repeats a step; it says how many seconds to wait before the next."""
+        away = False
+        while True:
+            try:
+                pause = await step()
+                away = False
+            except QueueError as error:
+                if not away:
+                    logger.warning("worker %s: %s waits for the queue's server: %s", self.name, name, error)
+                away, pause = True, _AWAY_SECONDS
+            await asyncio.sleep(pause)
+
+    async def _renew(self) -> float:
+        held = [running.claim for running in self._running.values()]
+        for why, job_id in await self.queue.books.renew(self.info, held):
+            if running := self._running.get(job_id):
+                running.stop("cancel" if why == "cancel" else "lost")
+        self.last_sign = time.monotonic()
+        return self.queue.config.lease / 4
+
+    def _listen(self) -> Callable[[], Awaitable[float]]:
+        place = "0-0"
+
+        async def listen() -> float:
+            nonlocal place
+            place, jobs = await self.queue.books.orders(self.name, place, wait=2.0)
+            for job_id in jobs:
+                if running := self._running.get(job_id):
+                    running.stop("cancel")
+            return 0.0
+
+        return listen
+
+    async def _send_due(self) -> float:
+        for job_id, queue, again in await self.queue.books.due():
+            # A job may wait for long behind others. Only when no message is left can its own have been lost.
+            if not again or not await self.queue.carrier.waiting(queue):
+                await self.queue.carrier.send(job_id, queue)
+        return _DUE_SECONDS
+
+    async def _sweep(self) -> float:
+        for job_id, token in await self.queue.books.lost():
+            job = await self.queue.books.job(job_id)
+            logger.warning("job %s: worker %s is lost", job_id, job.worker)
+            failure = _lost(f"worker {job.worker}", "it was lost in the middle of the job")
+            await self._settle(job, token, failure, again=True)
+        await self.queue.books.forget_old()
+        return self.queue.config.lease / 8
+
+
+def _lost(component: str, cause: str) -> JobFailure:
+    return JobFailure(type=WorkerLostError.__name__, component=component, cause=cause)
+
+
+def _with_fix(failure: JobFailure, fix: str) -> JobFailure:
+    return JobFailure(
+        type=failure.type,
+        component=failure.component,
+        cause=failure.cause,
+        fix=f"{failure.fix} {fix}".strip(),
+        code_ran=failure.code_ran,
+    )

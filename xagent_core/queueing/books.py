@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from xagent_core.abc.queue import Job, JobEvent, JobFailure, JobState, QueueDepth, QueueStats, WorkerInfo
@@ -120,7 +120,7 @@ class Books:
 
     async def append(self, claim: Claim, outputs: Iterable[OutputEvent]) -> bool:
         """Adds output to the events; False where the attempt does not hold the job any more."""
-        documents = [encode(output) for output in outputs]
+        documents = [encode(_lean(output)) for output in outputs]
         return bool(await self._run(scripts.APPEND, claim.job.id, claim.token, *documents))
 
     async def finish(self, claim: Claim, result: ExecutionResult) -> bool:
@@ -136,15 +136,15 @@ class Books:
                 f"the result has {len(text)} bytes as JSON, and the queue keeps {self.config.most_result}",
                 "Collect less, lower limits of output, or raise most_result of the queue.",
             )
-        return await self._end(claim.job.id, claim.token, "finished", text, "", self.config.keep)
+        return await self._end(claim.job.id, claim.token, "finished", result=text)
 
     async def cancelled(self, claim: Claim) -> bool:
         """Ends a job that was cancelled while it ran."""
-        return await self._end(claim.job.id, claim.token, "cancelled", "", "", self.config.keep)
+        return await self._end(claim.job.id, claim.token, "cancelled")
 
     async def bury(self, job_id: str, token: str, failure: JobFailure) -> bool:
         """Makes a job a dead letter."""
-        return await self._end(job_id, token, "dead", "", encode(failure), self.config.keep_dead)
+        return await self._end(job_id, token, "dead", failure=encode(failure))
 
     async def retry(self, job_id: str, token: str, failure: JobFailure, *, delay: float) -> bool:
         """Puts a job back for another attempt."""
@@ -158,7 +158,7 @@ class Books:
                 failure.cause,
                 self.config.resend,
                 math.ceil(self.config.keep),
-            )  # fmt: skip
+            )
         )
 
     async def cancel(self, job_id: str) -> str:
@@ -222,7 +222,7 @@ class Books:
                 jobs.append(_job(fields))
         return jobs
 
-    async def events(self, job_id: str, after: int, *, wait: float) -> list[JobEvent]:
+    async def events(self, job_id: str, after: int, wait: float) -> list[JobEvent]:
         """Events with higher numbers than `after`; where there are none, what comes within `wait` seconds."""
         key = f"{self._prefix}events:{job_id}"
         block = max(1, int(wait * 1000))
@@ -261,10 +261,9 @@ class Books:
                 oldest_age=max(0.0, now - first[0][1]) if first else 0.0,
                 totals={name: int(totals.get(name.encode(), 0)) for name in _COUNTERS},
             )
-        workers = []
-        for member in await self.store.call("zrangebyscore", f"{self._prefix}workers", now, "+inf"):
-            if info := await self.store.call("get", f"{self._prefix}worker:{member.decode()}"):
-                workers.append(decode(WorkerInfo, info))
+        members = await self.store.call("zrangebyscore", f"{self._prefix}workers", now, "+inf")
+        infos = [await self.store.call("get", f"{self._prefix}worker:{member.decode()}") for member in members]
+        workers = [decode(WorkerInfo, info) for info in infos if info]
         return QueueStats(queues=depths, workers=tuple(workers))
 
     async def forget_worker(self, worker: str) -> None:
@@ -272,8 +271,9 @@ class Books:
         await self.store.call("zrem", f"{self._prefix}workers", worker)
         await self.store.call("delete", f"{self._prefix}worker:{worker}", f"{self._prefix}orders:{worker}")
 
-    async def _end(self, job_id: str, token: str, state: JobState, result: str, failure: str, keep: float) -> bool:
-        return bool(await self._run(scripts.END, job_id, token, state, result, failure, math.ceil(keep)))
+    async def _end(self, job_id: str, token: str, state: JobState, *, result: str = "", failure: str = "") -> bool:
+        keep = math.ceil(self.config.keep_dead if state == "dead" else self.config.keep)
+        return bool(await self._run(scripts.END, job_id, token, state, result, failure, keep))
 
     async def _run(self, script: str, *arguments: str | float) -> Any:
         return await self.store.run(script, self._prefix, *arguments)
@@ -324,6 +324,15 @@ def _event(number: bytes, fields: Mapping[bytes, bytes]) -> JobEvent:
         time=float(fields[b"t"]),
         attempt=int(fields[b"a"]),
         kind=kind,
-        output=decode(OutputEvent, fields[b"o"]) if b"o" in fields else None,
+        output=_full(decode(OutputEvent, fields[b"o"])) if b"o" in fields else None,
         detail=detail,
     )
+
+
+def _lean(output: OutputEvent) -> OutputEvent:
+    """Output without its bytes where they are those of its text."""
+    return replace(output, raw=b"") if output.raw == output.data.encode() else output
+
+
+def _full(output: OutputEvent) -> OutputEvent:
+    return output if output.raw else replace(output, raw=output.data.encode())

@@ -19,7 +19,7 @@ Payload = ExecutionRequest | ExecutionResult | OutputEvent | JobFailure | Worker
 
 
 @functools.cache
-def _adapter(kind: type[T]) -> Any:
+def _adapter(kind: Any) -> Any:
     # Making one takes milliseconds, and the import a fifth of a second: only who uses a queue pays for it.
     from pydantic import TypeAdapter
 
@@ -28,7 +28,8 @@ def _adapter(kind: type[T]) -> Any:
 
 def document(value: Payload) -> Any:
     """The value as plain lists, dictionaries, strings and numbers; bytes are base64."""
-    return _adapter(type(value)).dump_python(value, mode="json")
+    kind: Any = type(value)
+    return _adapter(kind).dump_python(value, mode="json")
 
 
 def encode(value: Payload) -> str:
@@ -42,8 +43,9 @@ def decode(kind: type[T], text: str | bytes) -> T:
     Raises:
         InvalidRequestError: It is not a value of that kind.
     """
+    hashable: Any = kind
     try:
-        value: T = _adapter(kind).validate_python(json.loads(text), context=None)
+        value: T = _adapter(hashable).validate_python(json.loads(text))
     except ValueError as error:
         raise InvalidRequestError("queue", f"a payload is no {kind.__name__}: {str(error)[:200]}") from error
     return value

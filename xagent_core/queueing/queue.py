@@ -225,7 +225,7 @@ class TaskQueue:
             async with contextlib.aclosing(self.events(job_id)) as events:
                 async for _ in events:
                     pass
-            return _result_of(await _patiently(lambda: self.books.job(job_id), self._patience))
+            return _result_of(await self._awaited(self.books.job, job_id))
 
     async def events(self, job_id: str, *, after: int = 0, follow: bool = True) -> AsyncGenerator[JobEvent, None]:
         """What happened to a job, and what happens while it is followed.
@@ -242,19 +242,21 @@ class TaskQueue:
             JobNotFoundError: There is none of that id.
             QueueUnavailableError: The server has not answered for longer than the queue's patience.
         """
-        over = (await _patiently(lambda: self.books.job(job_id), self._patience)).over
-        seen = after
+        over, seen = (await self._awaited(self.books.job, job_id)).over, after
         while True:
-            batch = await _patiently(
-                lambda: self.books.events(job_id, seen, wait=2.0 if follow and not over else 0.001), self._patience
-            )
+            wait = 2.0 if follow and not over else 0.001
+            batch = await self._awaited(self.books.events, job_id, seen, wait)
             for event in batch:
                 seen = event.sequence
                 yield event
             if not batch and (over or not follow):
                 return
             if not over and (not batch or batch[-1].kind == "ended"):
-                over = (await _patiently(lambda: self.books.job(job_id), self._patience)).over
+                over = (await self._awaited(self.books.job, job_id)).over
+
+    async def _awaited(self, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """Asks the books, and bears a server that is away for as long as the queue is patient."""
+        return await _patiently(lambda: call(*arguments), self._patience)
 
     async def cancel(self, job_id: str) -> Job:
         """Cancels a job: one that waits never starts, one that runs is killed with its sandbox.

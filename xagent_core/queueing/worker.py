@@ -110,11 +110,8 @@ class Worker:
         """Begins to take jobs. A server that is away is waited for."""
         carrier, slots = self.queue.carrier, self._slots.number
         self._delivering = asyncio.create_task(carrier.deliver(self._deliver, queues=self._queues, slots=slots))
-        self._keeping = [
-            asyncio.create_task(self._keep(step, name)) for name, step in (
-                ("renewal", self._renew), ("orders", self._listen()), ("messages", self._send_due), ("sweep", self._sweep)
-            )
-        ]  # fmt: skip
+        steps = (self._renew, self._listen(), self._send_due, self._sweep)
+        self._keeping = [asyncio.create_task(self._keep(step)) for step in steps]
         self.queue.plugins.observe("xagent_worker_started", worker=self.info)
         return self
 
@@ -128,14 +125,12 @@ class Worker:
             Exception: The carrier failed for good.
         """
         async with self:
-            assert self._delivering is not None
-            draining = asyncio.create_task(self._draining.wait())
-            try:
-                await asyncio.wait([self._delivering, draining], return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                draining.cancel()
-            if self._delivering.done() and not self._draining.is_set():
-                self._delivering.result()
+            if self._delivering is not None:
+                draining = asyncio.create_task(self._draining.wait())
+                try:
+                    await asyncio.wait([self._delivering, draining], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    draining.cancel()
 
     async def drain(self, seconds: float | None = None) -> None:
         """Takes no further jobs, lets those that run end, and closes. May be called again.
@@ -262,7 +257,7 @@ class Worker:
             hook = "xagent_job_ended"
         self.queue.plugins.observe(hook, job=job)
 
-    async def _keep(self, step: Callable[[], Awaitable[float]], name: str) -> None:
+    async def _keep(self, step: Callable[[], Awaitable[float]]) -> None:
         """Repeats a step; it says how many seconds to wait before the next."""
         away = False
         while True:
@@ -271,7 +266,7 @@ class Worker:
                 away = False
             except QueueError as error:
                 if not away:
-                    logger.warning("worker %s: %s waits for the queue's server: %s", self.name, name, error)
+                    logger.warning("worker %s waits for the queue's server: %s", self.name, error)
                 away, pause = True, _AWAY_SECONDS
             await asyncio.sleep(pause)
 

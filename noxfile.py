@@ -37,7 +37,8 @@ PLUGINS = sorted(file.parent for file in ROOT.glob("plugins/**/pyproject.toml") 
 LANGUAGES = [folder for folder in PLUGINS if folder.parent.name == "languages"]
 ENGINES = [folder.name for folder in PLUGINS if folder.parent.name == "backends"]
 PYTHONS = ["3.11", "3.12", "3.13"]
-DEBIAN = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "bwrap": "bubblewrap", "pgrep": "procps"}
+DEBIAN = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "bwrap": "bubblewrap", "pgrep": "procps",
+          "redis-server": "redis-server"}  # fmt: skip
 
 # pyenv's own programs for the versions that are not in use refuse to run: their folders come after what is on PATH.
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
@@ -136,6 +137,14 @@ def bench(session: nox.Session) -> None:
         session.run("python", "-m", "benchmarks", *session.posargs)
 
 
+@nox.session
+def bench_queues(session: nox.Session) -> None:
+    """Compares task queues with a real Redis and writes the evaluation's tables; takes about ten minutes."""
+    session.install("-e", ".", "uv")
+    install_debian(session, "redis-server")
+    session.run("python", "-m", "benchmarks.queues", *session.posargs)
+
+
 def install(session: nox.Session, *groups: str, options: list[str] | None = None) -> None:
     """Installs core and every plugin from the checkout, with all their extras, and what is in these groups."""
     session.install(*(options or []), *editable(ROOT, *PLUGINS), *group(*groups))
@@ -188,8 +197,13 @@ def plugin_rules(names: list[str]) -> str:
 
 
 def install_engines(session: nox.Session) -> None:
-    """Installs the Debian packages whose programs are missing."""
-    missing = [package for program, package in DEBIAN.items() if shutil.which(program) is None]
+    """Installs the Debian packages of the engines, and of what else the tests start, as far as they are missing."""
+    install_debian(session, *DEBIAN)
+
+
+def install_debian(session: nox.Session, *programs: str) -> None:
+    """Installs the Debian packages of these programs, as far as they are missing."""
+    missing = [DEBIAN[program] for program in programs if shutil.which(program) is None]
     if not missing:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:

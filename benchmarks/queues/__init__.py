@@ -1,0 +1,1 @@
+"""Compares task queues on the same work with a real Redis, and writes the evaluation."""

@@ -38,7 +38,8 @@ LANGUAGES = [folder for folder in PLUGINS if folder.parent.name == "languages"]
 ENGINES = [folder.name for folder in PLUGINS if folder.parent.name == "backends"]
 PYTHONS = ["3.11", "3.12", "3.13"]
 DEBIAN = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "bwrap": "bubblewrap", "pgrep": "procps",
-          "redis-server": "redis-server"}  # fmt: skip
+          "redis-server": "redis-server", "prometheus": "prometheus", "amtool": "prometheus-alertmanager",
+          "docker-compose": "docker-compose"}  # fmt: skip
 
 # pyenv's own programs for the versions that are not in use refuse to run: their folders come after what is on PATH.
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")

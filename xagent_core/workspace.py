@@ -189,14 +189,19 @@ class Workspace:
             os.unlink(name, dir_fd=folder)
 
     def entries(
-        self, path: str = ".", *, most: int = 1000, depth: int = _DEEPEST, wanted: Callable[[Entry], bool] | None = None
+        self,
+        path: str = ".",
+        *,
+        most: int = 1000,
+        depth: int | None = None,
+        wanted: Callable[[Entry], bool] = lambda _entry: True,
     ) -> Listing:
         """What is in a folder, and in those below it.
 
         Args:
             path: Relative to the workspace; `.` is the workspace itself.
             most: Entries, at most.
-            depth: 1 is the folder alone.
+            depth: 1 is the folder alone; by default all levels, of which more than 40 are not looked at.
             wanted: Entries that it refuses are left out, with all that is below them.
 
         Returns:
@@ -207,10 +212,10 @@ class Workspace:
         """
         names = [] if path in ("", ".") else _names(path)
         prefix = "".join(f"{name}/" for name in names)
-        found: list[Entry] = []
+        walk = _Walk(most, wanted, limited=depth is not None)
         with _explained(path), open_root(self.path) as root, open_beneath(root, names) as folder:
-            complete = _list(folder, prefix, found, most=most, depth=min(depth, _DEEPEST), wanted=wanted)
-        return Listing(entries=tuple(found), complete=complete)
+            walk.folder(folder, prefix, min(depth or _DEEPEST, _DEEPEST))
+        return Listing(entries=tuple(walk.entries), complete=walk.complete)
 
     @contextlib.contextmanager
     def _place(self, path: str, *, make: bool = False) -> Generator[tuple[int, str]]:
@@ -291,47 +296,47 @@ def _replace(folder: int, name: str, content: bytes, path: str) -> None:
         raise
 
 
-def _list(
-    folder: int,
-    prefix: str,
-    entries: list[Entry],
-    *,
-    most: int,
-    depth: int,
-    wanted: Callable[[Entry], bool] | None,
-) -> bool:
-    """Adds what is in a folder and below it; whether that is all."""
-    readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        with os.scandir(readable) as found:
-            # One more than is wanted tells that there is more.
-            items = sorted(itertools.islice(found, most + 1), key=lambda item: item.name)
-            here = [entry for item in items if (entry := _entry(item, prefix)) and (wanted is None or wanted(entry))]
-    finally:
-        os.close(readable)
-    complete = len(items) <= most
-    for entry in here:
-        if len(entries) >= most:
-            return False
-        entries.append(entry)
-        if entry.kind == "folder" and depth > 1:
-            complete &= _list_inner(folder, entry.path, entries, most=most, depth=depth - 1, wanted=wanted)
-    return complete
+class _Walk:
+    """Gathers what is in a folder and below it."""
 
+    def __init__(self, most: int, wanted: Callable[[Entry], bool], *, limited: bool) -> None:
+        self.entries: list[Entry] = []
+        self.complete = True
+        self._most = most
+        self._wanted = wanted
+        self._limited = limited  # whether what is too deep is not asked for
 
-def _list_inner(
-    folder: int,
-    path: str,
-    entries: list[Entry],
-    *,
-    most: int,
-    depth: int,
-    wanted: Callable[[Entry], bool] | None,
-) -> bool:
-    """The same for a folder in it; nothing of one that has gone meanwhile, or may not be read."""
-    with contextlib.suppress(OSError), open_beneath(folder, [path.rpartition("/")[2]]) as inner:
-        return _list(inner, f"{path}/", entries, most=most, depth=depth, wanted=wanted)
-    return False
+    def folder(self, folder: int, prefix: str, depth: int) -> None:
+        """Adds what is in a folder, each folder in it followed by what is in that."""
+        for entry in self._look(folder, prefix):
+            if len(self.entries) >= self._most:
+                self.complete = False
+                return
+            self.entries.append(entry)
+            if entry.kind == "folder":
+                self._below(folder, entry, depth - 1)
+
+    def _below(self, folder: int, entry: Entry, depth: int) -> None:
+        if not depth:
+            self.complete &= self._limited
+            return
+        try:
+            with open_beneath(folder, [entry.path.rpartition("/")[2]]) as inner:
+                self.folder(inner, f"{entry.path}/", depth)
+        except OSError:  # it has gone meanwhile, or may not be read
+            self.complete = False
+
+    def _look(self, folder: int, prefix: str) -> list[Entry]:
+        readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            with os.scandir(readable) as found:
+                # One more than is wanted tells that there is more.
+                items = sorted(itertools.islice(found, self._most + 1), key=lambda item: item.name)
+                entries = [entry for item in items if (entry := _entry(item, prefix)) and self._wanted(entry)]
+        finally:
+            os.close(readable)
+        self.complete &= len(items) <= self._most
+        return entries
 
 
 def _entry(item: os.DirEntry[str], prefix: str) -> Entry | None:

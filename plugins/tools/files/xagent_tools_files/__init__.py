@@ -1,0 +1,1 @@
+"""Agent tools for the files of a workspace."""

@@ -90,6 +90,7 @@ def xagent_pool_changed(backend: str, stats: PoolStats) -> None:
     """
 
 
+@hookspec
 def xagent_job_submitting(request: ExecutionRequest, queue: str, headers: MutableMapping[str, str]) -> None:
     """Observes a job that is about to be submitted, and may put what goes with it into `headers`.
 

@@ -25,6 +25,10 @@ __all__ = ["BUILT_IN", "make_app", "name_clashes"]
 
 BUILT_IN: Final = {
     "run": "Run a program in a sandbox.",
+    "submit": "Hand a program to the workers of a task queue.",
+    "jobs": "See what became of jobs; cancel and requeue them.",
+    "queue": "Show how a task queue and its workers do.",
+    "worker": "Run the jobs of a task queue.",
     "backends": "List the sandbox backends and what each holds on this machine.",
     "languages": "List the languages.",
     "plugins": "List what is installed, and what is broken and why.",

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from typer.core import TyperCommand
 
+from xagent_core.cli.program import (
+    BackendOption,
+    CodeOption,
+    CollectOption,
+    CpusOption,
+    EnvOption,
+    FileArgument,
+    FilesOption,
+    LanguageOption,
+    MemoryOption,
+    OutputDirOption,
+    ProgramCommand,
+    TimeoutOption,
+    program_request,
+    program_status,
+)
 from xagent_core.cli.report import JSON_OPTION, note, print_json
 
 if TYPE_CHECKING:
@@ -29,100 +42,50 @@ or was stopped at its output limit; 125 when xagent or the backend failed; 2 for
 xagent was stopped by Ctrl-C, SIGTERM or SIGHUP; 141 when whoever read the output closed it. The program may use these
 numbers too: --json tells them apart.
 """
-_ARGUMENTS: Final = "xagent.arguments"
 _OUTPUT_CLOSED: Final = 141  # 128 and SIGPIPE: what a shell reports of a program whose reader has gone
-
-
-class _Run(TyperCommand):
-    """Takes the program's arguments from behind `--`, so that no option of ours is ever mistaken for one of them."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        at = args.index("--") if "--" in args else len(args)
-        ctx.meta[_ARGUMENTS] = tuple(args[at + 1 :])
-        return super().parse_args(ctx, args[:at])
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return [*super().collect_usage_pieces(ctx), "[-- ARGUMENTS...]"]
 
 
 def make_app() -> typer.Typer:
     """The command's application."""
     app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
-    app.command(cls=_Run, epilog=_EPILOG)(run)
+    app.command(cls=ProgramCommand, epilog=_EPILOG)(run)
     return app
 
 
 def run(
     ctx: typer.Context,
-    file: Annotated[
-        str | None, typer.Argument(metavar="FILE|-", help="The program; - reads it from stdin.", show_default=False)
-    ] = None,
+    file: FileArgument = None,
     *,
-    code: Annotated[str | None, typer.Option(help="The program itself, instead of FILE.")] = None,
-    language: Annotated[
-        str | None, typer.Option("--language", "-l", help="By default FILE's extension says it; else it is python.")
-    ] = None,
-    backend: Annotated[
-        str | None, typer.Option("--backend", "-b", help="A backend's name, or auto for the best that answers.")
-    ] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds for build and run together.")] = None,
-    memory: Annotated[str | None, typer.Option(help="For example 256m or 1g.")] = None,
-    cpus: Annotated[float | None, typer.Option(help="CPUs; 0.5 is half of one.")] = None,
-    files: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--file",
-            "-f",
-            metavar="LOCAL[:PATH]",
-            help="Put a file into the program's working directory, as PATH or under its own name. Repeatable.",
-        ),
-    ] = None,
-    collect: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", help="Bring back matching files; needs --output-dir or --json. Repeatable."),
-    ] = None,
-    output_dir: Annotated[
-        Path | None,
-        typer.Option("--output-dir", "-o", help="Where collected files are written; existing ones are replaced."),
-    ] = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option("--env", "-e", metavar="NAME[=VALUE]", help="Without a value, your own is passed. Repeatable."),
-    ] = None,
+    code: CodeOption = None,
+    language: LanguageOption = None,
+    backend: BackendOption = None,
+    timeout: TimeoutOption = None,
+    memory: MemoryOption = None,
+    cpus: CpusOption = None,
+    files: FilesOption = None,
+    collect: CollectOption = None,
+    output_dir: OutputDirOption = None,
+    env: EnvOption = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Run a program in a sandbox.
 
     What is piped into xagent is the program's standard input.
     """
-    from xagent_core.cli.given import environment, input_file, language_of, own_input, room, source
     from xagent_core.cli.interrupt import run_interruptible
     from xagent_core.cli.save import save_files
     from xagent_core.cli.streams import OutputClosedError
     from xagent_core.config import load_settings
     from xagent_core.plugins import load_plugins
-    from xagent_core.request import make_request
 
-    if (file is None) == (code is None):
-        raise typer.BadParameter("give one of them", ctx=ctx, param_hint="FILE or --code")
     if collect and output_dir is None and not as_json:
         raise typer.BadParameter("say where the files go, with --output-dir", ctx=ctx, param_hint="--collect")
     settings = load_settings()
     plugins = load_plugins(settings.disabled_plugins)
-    name = language or (language_of(Path(file), plugins) if file is not None and file != "-" else "python")
-    most = room(plugins, settings, name)
-    request = make_request(
-        source(file or "", most=most) if code is None else code,
-        language=name,
-        timeout=timeout,
-        memory_limit=memory,
-        cpu_limit=cpus,
-        stdin=b"" if file == "-" else own_input(most=most),
-        args=ctx.meta[_ARGUMENTS],
-        env=environment(env or (), os.environ),
-        files=[input_file(text, most=most) for text in files or ()],
-        collect=collect or (),
-    )
+    request = program_request(
+        ctx, settings, plugins, file=file, code=code, language=language, timeout=timeout, memory=memory, cpus=cpus,
+        files=files, collect=collect, env=env,
+    )  # fmt: skip
     try:
         result = run_interruptible(_execute(request, backend, settings, plugins, shown=not as_json))
     except OutputClosedError as error:
@@ -133,7 +96,7 @@ def run(
         from pydantic import TypeAdapter
 
         print_json(TypeAdapter(type(result)).dump_python(result, mode="json"))
-    raise typer.Exit(_status(result))
+    raise typer.Exit(program_status(result))
 
 
 async def _execute(
@@ -205,11 +168,3 @@ def _notes(planned: Plan, request: ExecutionRequest, result: ExecutionResult) ->
         yield "not all files that match were collected"
     elif request.collect and not result.files:
         yield "no file was collected"
-
-
-def _status(result: ExecutionResult) -> int:
-    if result.status == "timeout":
-        return 124
-    if result.status in ("out_of_memory", "killed", "output_limit"):
-        return 137
-    return 1 if result.exit_code is None else result.exit_code

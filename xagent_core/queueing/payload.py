@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any, TypeVar
 
-from xagent_core.abc.queue import Job, JobFailure, WorkerInfo
+from xagent_core.abc.queue import Job, JobEvent, JobFailure, QueueStats, WorkerInfo
 from xagent_core.errors import InvalidRequestError
 from xagent_core.types import ExecutionRequest, ExecutionResult, OutputEvent
 
@@ -15,7 +15,7 @@ __all__ = ["decode", "digest", "document", "encode"]
 
 T = TypeVar("T")
 
-Payload = ExecutionRequest | ExecutionResult | OutputEvent | JobFailure | WorkerInfo | Job
+Payload = ExecutionRequest | ExecutionResult | OutputEvent | JobFailure | WorkerInfo | Job | JobEvent | QueueStats
 
 
 @functools.cache

@@ -1,0 +1,134 @@
+"""Starts and drains worker processes on this machine, as many as a scaler wants."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from xagent_core.abc.queue import QueueStats, ScalingDecision, WorkerInfo
+from xagent_core.errors import QueueError
+from xagent_core.queueing.queue import TaskQueue
+from xagent_core.queueing.scaling import Scaler, ScalingConfig
+
+__all__ = ["Fleet"]
+
+logger = logging.getLogger(__name__)
+
+_SECONDS: Final = 0.5
+_LONGEST_PAUSE: Final = 30.0
+
+
+class Fleet:
+    """Worker processes between two bounds.
+
+    Each has a pipe of ours as its standard input: when this process ends, however it ends, they drain.
+
+    Args:
+        queue: What they serve; it is open.
+        command: Starts one worker, which drains on SIGTERM and at the end of its standard input.
+        environment: The workers' environment.
+        names: The named queues that they serve.
+        config: The bounds.
+    """
+
+    def __init__(
+        self,
+        queue: TaskQueue,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        names: Sequence[str],
+        config: ScalingConfig,
+    ) -> None:
+        self._queue = queue
+        self._command = command
+        self._environment = environment
+        self._names = names
+        self._config = config
+        self._working: dict[int, asyncio.subprocess.Process] = {}
+        self._draining: dict[int, asyncio.subprocess.Process] = {}
+        self._pause = 0.0
+        self._not_before = 0.0
+        self.last: ScalingDecision | None = None
+        """The latest decision; None before the first."""
+
+    @property
+    def workers(self) -> int:
+        """How many processes work, those that drain left out."""
+        return len(self._working)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keeps the fleet at the scaler's number until `stop` is set, then drains it.
+
+        A server that is away changes nothing: the workers wait for it too.
+        """
+        scaler = Scaler(self._config)
+        try:
+            while not stop.is_set():
+                self._bury()
+                try:
+                    await self._step(scaler, await self._queue.stats())
+                except QueueError as error:
+                    logger.warning("the number of workers stays what it is: %s", error)
+                    await self._start(self._config.least)
+                try:
+                    async with asyncio.timeout(_SECONDS):
+                        await stop.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            await self._end()
+
+    async def _step(self, scaler: Scaler, stats: QueueStats) -> None:
+        mine = {info.pid: info for info in stats.workers if info.pid in self._working}
+        decision = scaler.decide(
+            stats.of(self._names),
+            workers=len(self._working),
+            busy=sum(info.busy for info in mine.values()),
+            now=time.monotonic(),
+        )
+        if decision.wanted != decision.workers and self.last is not None:
+            logger.info("from %d to %d workers: %s", decision.workers, decision.wanted, decision.reason)
+            self._queue.plugins.observe("xagent_scaled", decision=decision)
+        self.last = decision
+        if decision.wanted > decision.workers:
+            await self._start(decision.wanted)
+        for _ in range(decision.workers - decision.wanted):
+            self._drain(mine)
+
+    async def _start(self, wanted: int) -> None:
+        """Starts what is missing, unless workers have just failed to start."""
+        while len(self._working) < wanted and time.monotonic() >= self._not_before:
+            process = await asyncio.create_subprocess_exec(
+                *self._command, env=self._environment, stdin=asyncio.subprocess.PIPE, start_new_session=True
+            )
+            self._working[process.pid] = process
+
+    def _drain(self, infos: Mapping[int, WorkerInfo]) -> None:
+        """Drains the worker with the least to do, and of equals the youngest."""
+        pids = list(self._working)
+        pid = min(pids, key=lambda pid: (infos[pid].busy if pid in infos else 0, -pids.index(pid)))
+        self._draining[pid] = self._working.pop(pid)
+        self._draining[pid].terminate()
+
+    def _bury(self) -> None:
+        """Takes processes that have ended off the lists; those that were not to end are replaced, ever more slowly."""
+        for pid in [pid for pid, process in self._draining.items() if process.returncode is not None]:
+            del self._draining[pid]
+        dead = [pid for pid, process in self._working.items() if process.returncode is not None]
+        for pid in dead:
+            status = self._working.pop(pid).returncode
+            self._pause = min(_LONGEST_PAUSE, self._pause * 2 or 0.5)
+            self._not_before = time.monotonic() + self._pause
+            logger.warning("worker process %d has ended with status %s", pid, status)
+        if not dead and self._working and time.monotonic() > self._not_before + _LONGEST_PAUSE:
+            self._pause = 0.0
+
+    async def _end(self) -> None:
+        for process in self._working.values():
+            if process.returncode is None:
+                process.terminate()
+        await asyncio.gather(*(process.wait() for process in (*self._working.values(), *self._draining.values())))

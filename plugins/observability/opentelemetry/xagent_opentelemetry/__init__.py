@@ -1,0 +1,1 @@
+"""OpenTelemetry traces of xagent: from the caller through the queue into the sandbox."""

@@ -1,0 +1,73 @@
+"""Writes the spans of jobs, and carries a trace from who submits one to the worker that runs it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, MutableMapping
+from typing import Final
+
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
+
+__all__ = ["Jobs"]
+
+# A job whose worker was taken for dead ends elsewhere: its span here is never ended, and must not be kept for ever.
+_MOST: Final = 10_000
+
+
+class Jobs:
+    """The attempts of jobs that this process runs.
+
+    Args:
+        tracer: Makes their spans.
+    """
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._open: OrderedDict[str, Span] = OrderedDict()
+
+    def submitting(self, queue: str, headers: MutableMapping[str, str]) -> None:
+        """Writes the span of a submission, and puts its context into the headers of the job."""
+        span = self._tracer.start_span(f"send {queue}", kind=SpanKind.PRODUCER, attributes=_attributes(queue))
+        propagate.inject(headers, trace.set_span_in_context(span))
+        # What comes of the submission is not told where it fails, so the span cannot wait for it.
+        span.end()
+
+    def started(self, job_id: str, queue: str, attempt: int, worker: str, headers: Mapping[str, str]) -> None:
+        """Begins the span of an attempt, below that of the submission."""
+        attributes = _attributes(queue) | {
+            "messaging.message.id": job_id,
+            "xagent.job.attempt": attempt,
+            "xagent.worker": worker,
+        }
+        parent = propagate.extract(headers)
+        self._end(job_id)
+        self._open[job_id] = self._tracer.start_span(
+            f"process {queue}", parent, kind=SpanKind.CONSUMER, attributes=attributes
+        )
+        if len(self._open) > _MOST:
+            self._open.popitem(last=False)[1].end()
+
+    def ended(self, job_id: str, state: str, failure: str | None) -> None:
+        """Ends the span of an attempt, if it was this process that ran it."""
+        self._end(job_id, state, failure)
+
+    def context(self, job_id: str | None) -> Context | None:
+        """What the execution of a job is below."""
+        span = self._open.get(job_id or "")
+        return trace.set_span_in_context(span) if span is not None else None
+
+    def _end(self, job_id: str, state: str | None = None, failure: str | None = None) -> None:
+        span = self._open.pop(job_id, None)
+        if span is None:
+            return
+        if state is not None:
+            span.set_attribute("xagent.job.state", state)
+        if failure is not None:
+            span.set_status(StatusCode.ERROR, failure)
+        span.end()
+
+
+def _attributes(queue: str) -> dict[str, str | int]:
+    return {"messaging.system": "xagent", "messaging.destination.name": queue}

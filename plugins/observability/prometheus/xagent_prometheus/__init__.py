@@ -1,0 +1,1 @@
+"""Prometheus metrics of xagent's executions, sandbox pools, queues and workers."""

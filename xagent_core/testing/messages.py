@@ -14,7 +14,7 @@ from xagent_core.guest.script import STATE
 __all__ = ["FakeJob", "message_kind", "parse_job"]
 
 _BOUNDARY: Final = re.compile(rb"\x1exagent-[0-9a-f]+")
-_INLINE_FILE: Final = re.compile(r"printf %b '([^']*)' >(.+) \|\| full=1")
+_INLINE_FILE: Final = re.compile(r"b='([^']*)'; printf %b \"\$b\" >(.+) \|\| full=1")
 _RAW_FILE: Final = re.compile(r"\{ (dd .*?); \} \| \{ cat >(.+?) \|\| .*")
 _DD: Final = re.compile(r"dd bs=(\d+) count=(\d+)")
 _ESCAPE: Final = re.compile(rb"\\(?:n|0([0-7]{3}))")
@@ -77,7 +77,7 @@ def parse_job(message: bytes, spec: SandboxSpec) -> FakeJob:
     stdin = written.pop(f"{STATE}/stdin", b"")
     # The source is written last. A standby interpreter's argv is the guest's own.
     source = written.pop(list(written)[-1])
-    env, argv = _without_env(commands[-1]) if commands else ({}, list(spec.command[5:]))
+    env, argv = _without_env(commands[-1]) if commands else ({}, list(spec.command[6:]))
     return FakeJob(
         source=source,
         argv=tuple(argv),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
-
-from benchmarks.measure import latency_of
 
 __all__ = ["write"]
 
@@ -41,8 +40,7 @@ def _times(results: dict[str, Any]) -> Iterator[str]:
     slots = results["facts"]["slots"]
     for title, found in results["found"].items():
         samples = [second for trial in found.get("latency", ()) for second in trial.get("samples", ())]
-        waited = latency_of(samples) if samples else None
-        times = (f"{waited.p50 * 1000:.1f}", f"{waited.p95 * 1000:.1f}") if waited else ("failed", "failed")
+        times = [f"{_percentile(samples, share) * 1000:.1f}" if samples else "failed" for share in (0.5, 0.95)]
         submitted = _median(found, "noops", "submitted_per_second")
         yield (
             f"| {title} | {slots[title]} | {' | '.join(times)} | {_number(rates[title]['noops'])}{_missing(found)} "
@@ -77,10 +75,11 @@ def _killed(trial: dict[str, Any]) -> str:
 def _outlasting(trial: dict[str, Any]) -> str:
     if "failed" in trial:
         return _failed(trial)
-    words = f"started {trial['started']} times, ended {trial['ended']} times"
+    if trial["stopped"]:
+        return "stopped when the lease ended"
     if trial["started"] == trial["ended"] == 1:
-        words = "ran once"
-    return f"stopped: {words}" if trial["stopped"] else words
+        return "ran once"
+    return f"**started {trial['started']} times** (ended {trial['ended']} times so far)"
 
 
 def _cancelled(trial: dict[str, Any]) -> str:
@@ -115,6 +114,11 @@ def _facts(results: dict[str, Any]) -> Iterator[str]:
 def _median(found: dict[str, list[Any]], name: str, key: str) -> float | None:
     values = [trial[key] for trial in found.get(name, ()) if key in trial]
     return statistics.median(values) if values else None
+
+
+def _percentile(samples: list[float], share: float) -> float:
+    """Nearest rank."""
+    return sorted(samples)[math.ceil(len(samples) * share) - 1]
 
 
 def _number(value: float | None) -> str:

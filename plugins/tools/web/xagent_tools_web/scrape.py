@@ -1,0 +1,117 @@
+"""The tool that reads a web page as a person would: `scrape_page`."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import anyio.to_thread
+import httpx
+from pydantic import BaseModel, Field, SkipValidation
+
+from xagent_tools_web.errors import WebError, shown
+from xagent_tools_web.fetch import Most, Offset, described
+from xagent_tools_web.text import content_type, decode, window
+from xagent_tools_web.tool import WebTool
+from xagent_tools_web.web import Web
+
+__all__ = ["ScrapePage", "ScrapePageInput"]
+
+_HTML: Final = frozenset({"text/html", "application/xhtml+xml", ""})
+_MOST_HTML: Final = 2_000_000
+"""Characters that are made sense of: the time for it grows with the page, and cannot be cut short."""
+
+_METADATA: Final = ("title", "author", "date", "description", "sitename", "language")
+
+
+class ScrapePageInput(BaseModel):
+    """What `scrape_page` takes."""
+
+    url: str = Field(min_length=8, max_length=4096, description="The page's address, with https:// or http://.")
+    format: Literal["markdown", "text"] = Field(
+        default="markdown", description="Markdown keeps headings, lists, emphasis, tables and links; text does not."
+    )
+    max_links: int = Field(default=50, ge=0, le=500, description="Links to list at most, in the page's order.")
+    max_characters: Most = 20_000
+    offset: Offset = 0
+
+
+class ScrapePage(WebTool):
+    """Reads a page: its main text without what surrounds it, its links, and what it says of itself."""
+
+    name: str = "scrape_page"
+    description: str = (
+        "Read a public web page as a person would: its main text as Markdown, without menus and advertisements, its "
+        "links, and metadata (title, author, date, description, sitename, language). Returns status, http_status, "
+        "url, title, metadata, content and links; with next_offset there is more to read. Pages are read without "
+        "running their scripts."
+    )
+    args_schema: Any = ScrapePageInput
+    web: SkipValidation[Web] = Field(exclude=True, repr=False)
+
+    async def work(
+        self,
+        *,
+        url: str,
+        format: str,  # noqa: A002 - a model's word
+        max_links: int,
+        max_characters: int,
+        offset: int,
+    ) -> dict[str, Any]:
+        """Reads the page."""
+        page = await self.web.request("GET", url, headers={"Accept": "text/html, application/xhtml+xml, text/*;q=0.8"})
+        read = decode(page.body, page.headers)
+        kind = content_type(page.headers)
+        if read is None or (kind not in _HTML and not kind.startswith("text/")):
+            raise WebError(f"GET {shown(url)}", f"this is not a page but {kind or 'something else'}", "Use fetch_url.")
+        text = read[0][:_MOST_HTML]
+        found = described(page)
+        if kind not in _HTML:
+            return found | {"title": "", "metadata": {}, **window(text, offset, max_characters), "links": []}
+        # lxml and trafilatura block, and take as long as they take: the caller need not wait for their end.
+        metadata, content, links = await anyio.to_thread.run_sync(
+            _extract, text, str(page.url), format, max_links, abandon_on_cancel=True
+        )
+        return found | {
+            "title": metadata.pop("title", ""),
+            "metadata": metadata,
+            **window(content, offset, max_characters),
+            "links": links,
+        }
+
+
+def _extract(html: str, url: str, form: str, most_links: int) -> tuple[dict[str, str], str, list[dict[str, str]]]:
+    import trafilatura
+    from lxml import etree
+    from lxml import html as parser
+
+    if not html.strip():
+        return {}, "", []
+    try:
+        tree = parser.document_fromstring(html.replace("\0", "").encode(), parser=parser.HTMLParser(encoding="utf-8"))
+    except (etree.ParserError, etree.XMLSyntaxError, ValueError):
+        return {}, "", []
+    links = _links(tree, url, most_links)
+    document = trafilatura.extract_metadata(tree, default_url=url)
+    said = document.as_dict() if document is not None else {}
+    metadata = {name: str(value)[:1000] for name in _METADATA if (value := said.get(name))}
+    wanted = "markdown" if form == "markdown" else "txt"
+    content = trafilatura.extract(
+        tree, url=url, output_format=wanted, include_links=form == "markdown", include_tables=True, favor_recall=True
+    )
+    return metadata, content or trafilatura.html2txt(html), links
+
+
+def _links(tree: Any, url: str, most: int) -> list[dict[str, str]]:
+    """The page's links to other places, each once."""
+    base = httpx.URL(url)
+    links: dict[str, str] = {}
+    for anchor in tree.iter("a"):
+        if len(links) >= most:
+            break
+        try:
+            target = base.join((anchor.get("href") or "").strip()).copy_with(fragment=None)
+        except (httpx.InvalidURL, UnicodeError, ValueError):
+            continue
+        if target.scheme in {"http", "https"} and target.host and target != base and len(str(target)) <= 2000:
+            links.setdefault(str(target), " ".join(anchor.text_content().split())[:200])
+    return [{"url": link, "text": text} for link, text in links.items()]

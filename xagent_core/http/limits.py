@@ -132,8 +132,12 @@ class Limited:
         work = asyncio.ensure_future(self._app(scope, request, watched_send))
         gone = asyncio.ensure_future(request.left())
         ends = [work, gone] if self._cancels else [work]
+        ending = False
         try:
             await asyncio.wait(ends, timeout=self._limits.seconds, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            # The server ends. This is its task's outermost call, and its caller is still owed an answer.
+            ending = True
         finally:
             in_time = any(task.done() for task in ends)
             # What the request has started ends before its place is free.
@@ -141,7 +145,9 @@ class Limited:
             await asyncio.wait([work])
             gone.cancel()
             request.close()
-        if not in_time and not started:
+        if ending and not started:
+            await refuse(send, 503, "the server has ended", connection="close")
+        elif not in_time and not started:
             await refuse(send, 504, f"the request took longer than {self._limits.seconds:g} s")
         with contextlib.suppress(asyncio.CancelledError):
             work.result()

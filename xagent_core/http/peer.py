@@ -37,7 +37,7 @@ def is_own_process(client: Address | None, server: Address | None) -> bool:
     Returns:
         False too where the kernel cannot tell, such as for a caller that has closed its socket already.
     """
-    if client is None or server is None or not is_loopback(client[0]):
+    if client is None or server is None or not (is_loopback(client[0]) and is_loopback(server[0])):
         return False
     ends = [(_words(*client, mapped=mapped), _words(*server, mapped=mapped)) for mapped in (False, True)]
     for table in _TABLES:

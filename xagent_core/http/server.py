@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,7 +77,7 @@ def open_door(host: str, port: int, *, certificate: Path | None = None, key: Pat
 
 
 async def serve(app: ASGIApp, door: Door, *, grace: float, opened: Callable[[], None] = lambda: None) -> None:
-    """Serves until SIGINT or SIGTERM, which end it in order; a second one ends the grace.
+    """Serves until it is cancelled, which ends it in order: the door is closed, and what runs may end, or is cancelled.
 
     Args:
         app: Gets no lifespan events.
@@ -112,4 +114,13 @@ async def serve(app: ASGIApp, door: Door, *, grace: float, opened: Callable[[], 
     except OSError as error:
         raise ConfigError("server", f"the certificate cannot be used: {error}") from error
     opened()
-    await uvicorn.Server(config).serve(sockets=[door.socket])
+    server = uvicorn.Server(config)
+    # Signals are for whoever runs this: two that listen to them would end it twice.
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+    serving = asyncio.create_task(server.serve(sockets=[door.socket]))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await asyncio.wait([serving])
+        raise

@@ -75,7 +75,7 @@ def serve_tools(
         if token is None and (ask_token or not door.is_local):
             token = Token.made()
         # Whatever name leads here, the token is asked for: names are only checked where some were given.
-        hosts = allowed_hosts if allowed_hosts or door.is_local else None
+        hosts = allowed_hosts or (() if door.is_local else None)
         served = _serve(
             door,
             token,

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from dataclasses import replace
+from typing import Annotated, Any, Final, Literal, Self
 
 from langchain_core.callbacks import adispatch_custom_event
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, create_model
+from pydantic import BaseModel, BeforeValidator, Field, SkipValidation, TypeAdapter, create_model
 
-from xagent_core import ExecutionResult, FinishedEvent, OutputEvent, ToolContext, UnknownLanguageError
+from xagent_core import (
+    ExecutionRequest,
+    ExecutionResult,
+    FinishedEvent,
+    ToolContext,
+    UnknownLanguageError,
+    Workspace,
+)
 from xagent_core.agent_tool import EngineTool
 from xagent_core.plugins import Plugins
+from xagent_core.request import make_request
+from xagent_tools_code.carry import Changes, Load, bring_back, limits_for, new_files, pack
 
 __all__ = ["OUTPUT_EVENT", "ExecuteCode", "ExecuteCodeInput", "execute_code_input"]
 
@@ -19,8 +30,21 @@ OUTPUT_EVENT: Final = "xagent_output"
 
 _LONGEST_CODE: Final = 1_000_000
 _MOST_SECONDS: Final = 600
+# More would only push other things out of a model's context.
 _SHOWN: Final = 30_000
+_DESCRIPTION: Final = (
+    "Run a program in a fresh, isolated sandbox: no network, limited memory and time, the standard library only "
+    "unless more happens to be installed. Print what you want to see. Returns status (success, error, timeout, "
+    "out_of_memory, output_limit, killed), output (stdout), error (stderr), exit_code, execution_time, and the files "
+    "that the program wrote. "
+)
+_WITH_WORKSPACE: Final = (
+    "The files of the workspace are in its working directory, and what it writes, changes or removes there is kept "
+    "for the next call; names that begin with a dot are left out. Nothing else lives from call to call."
+)
+_WITHOUT_WORKSPACE: Final = "Nothing lives from call to call."
 _RESULT: Final = TypeAdapter(ExecutionResult)
+_EVERYTHING: Final = "**"
 
 
 class ExecuteCodeInput(BaseModel):
@@ -75,26 +99,29 @@ class ExecuteCode(EngineTool):
     """Runs a program in a fresh sandbox.
 
     The model gets status, output, error, exit_code, execution_time and, where there is any, what else it should know.
-    The artifact is the whole `ExecutionResult` in its JSON form. Output is passed on as it comes, in custom events
-    named `xagent_output`.
+    The artifact is the whole `ExecutionResult` in its JSON form, its `files` being those that the program made or
+    changed. Output is passed on as it comes, in custom events named `xagent_output`.
+
+    With a workspace, the program finds the workspace's files in its working directory, and what it changes there is
+    kept for the next call.
     """
 
     name: str = "execute_code"
-    description: str = (
-        "Run a program in a fresh, isolated sandbox: no network, limited memory and time, the standard library only "
-        "unless more happens to be installed. Print what you want to see. Returns status (success, error, timeout, "
-        "out_of_memory, output_limit, killed), output (stdout), error (stderr), exit_code and execution_time."
-    )
+    description: str = ""
     response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
     args_schema: Any = ExecuteCodeInput
-
-    # Where the result is text for a model, more would only push other things out of its context.
-    shown: ClassVar[int] = _SHOWN
+    workspace: SkipValidation[Workspace | None] = Field(default=None, exclude=True, repr=False)
 
     @classmethod
     def of(cls, context: ToolContext) -> Self:
-        """The tool for an engine and the languages that are installed there."""
-        return cls(engine=context.engine, args_schema=execute_code_input(context.engine.plugins))
+        """The tool for an engine, the languages that are installed there, and a workspace."""
+        files = _WITH_WORKSPACE if context.workspace else _WITHOUT_WORKSPACE
+        return cls(
+            engine=context.engine,
+            args_schema=execute_code_input(context.engine.plugins),
+            description=_DESCRIPTION + files,
+            workspace=context.workspace,
+        )
 
     async def work(
         self,
@@ -106,35 +133,62 @@ class ExecuteCode(EngineTool):
         arguments: list[str],
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Runs the program; what the model gets, and the artifact."""
-        events = self.engine.stream(code, language=language, timeout=timeout, stdin=stdin, args=arguments)
-        async with contextlib.aclosing(events):
+        request = make_request(
+            code, language=language, timeout=timeout, stdin=stdin, args=arguments, collect=[_EVERYTHING]
+        )
+        planned = self.engine.plan(request)
+        source_name = planned.program.source_name
+        load = Load()
+        if self.workspace:
+            load = await asyncio.to_thread(pack, self.workspace, source_name=source_name)
+            limits = request.limits.over(limits_for(planned, load))
+            request = replace(request, files=load.files, limits=limits)
+        result = await self._run_request(request)
+        if self.workspace:
+            changes = await asyncio.to_thread(bring_back, self.workspace, load, result, source_name=source_name)
+        else:
+            changes = Changes(written=new_files(result, load, source_name=source_name))
+        artifact = _RESULT.dump_python(replace(result, files=changes.written), mode="json")
+        return _shown(result, load, changes), artifact
+
+    async def _run_request(self, request: ExecutionRequest) -> ExecutionResult:
+        async with contextlib.aclosing(self.engine.stream(request)) as events:
             async for event in events:
-                if isinstance(event, OutputEvent) and event.data:
+                if isinstance(event, FinishedEvent):
+                    return event.result
+                if event.data:
                     data = {"stream": event.stream, "data": event.data, "phase": event.phase}
                     await adispatch_custom_event(OUTPUT_EVENT, data)
-                elif isinstance(event, FinishedEvent):
-                    result = event.result
-        return self._shown(result), _RESULT.dump_python(result, mode="json")
-
-    def _shown(self, result: ExecutionResult) -> dict[str, Any]:
-        shown: dict[str, Any] = {
-            "status": result.status,
-            "output": _middle_out(result.output, self.shown),
-            "error": _middle_out(result.error, self.shown),
-            "exit_code": result.exit_code,
-            "execution_time": round(result.execution_time, 3),
-            "language": result.language,
-        }
-        if result.phase == "build":
-            shown["phase"] = "build"
-        if result.output_truncated or result.error_truncated:
-            shown["notice"] = "The program was stopped: it wrote more than the output limit."
-        return shown
+        raise AssertionError("unreachable: an execution ends with a FinishedEvent")
 
 
-def _middle_out(text: str, most: int) -> str:
+def _shown(result: ExecutionResult, load: Load, changes: Changes) -> dict[str, Any]:
+    """What the model gets."""
+    shown: dict[str, Any] = {
+        "status": result.status,
+        "output": _middle_out(result.output),
+        "error": _middle_out(result.error),
+        "exit_code": result.exit_code,
+        "execution_time": round(result.execution_time, 3),
+        "language": result.language,
+    }
+    if result.phase == "build":
+        shown["phase"] = "build"
+    if changes.written:
+        shown["files"] = [{"path": file.path, "size": len(file.content)} for file in changes.written]
+    if changes.removed:
+        shown["removed"] = list(changes.removed)
+    notices = [*load.notices, *changes.notices]
+    if result.output_truncated or result.error_truncated:
+        notices.append("The program was stopped: it wrote more than the output limit.")
+    if notices:
+        shown["notice"] = " ".join(notices)
+    return shown
+
+
+def _middle_out(text: str) -> str:
     """A long text without its middle: programs tell what they do first, and what went wrong last."""
-    if len(text) <= most:
+    if len(text) <= _SHOWN:
         return text
-    half = most // 2
+    half = _SHOWN // 2
     return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.backends import containers
 from xagent_core import Sandbox
 
 __all__ = ["Sight", "host_settings", "marked", "sight", "traces"]
@@ -58,16 +59,16 @@ async def sight(sandbox: Sandbox) -> Sight:
     return Sight(id=sandbox.id, namespaces=frozenset(told.decode().split()))
 
 
-def traces(seen: Sight, containers: Callable[[], set[str]], *, within: float = 10) -> list[str]:
+def traces(seen: Sight, backend: str, *, within: float = 10) -> list[str]:
     """What is left of a sandbox; it may take a moment to be gone.
 
     Args:
         seen: The sandbox.
-        containers: Lists the ids of the engine's containers.
+        backend: Where it ran.
         within: Seconds for it to go.
     """
     end = time.monotonic() + within
-    while left := [*_processes(seen), *_groups(seen), *_mounts(seen), *_containers(seen, containers)]:
+    while left := [*_processes(seen), *_groups(seen), *_mounts(seen), *_containers(seen, backend)]:
         if time.monotonic() > end:
             break
         time.sleep(0.05)
@@ -96,8 +97,8 @@ def _mounts(seen: Sight) -> Iterator[str]:
             yield f"mount {line}"
 
 
-def _containers(seen: Sight, containers: Callable[[], set[str]]) -> Iterator[str]:
-    yield from (f"container {name}" for name in containers() if name.startswith(seen.id))
+def _containers(seen: Sight, backend: str) -> Iterator[str]:
+    yield from (f"container {found.id}" for found in containers(backend) if found.id.startswith(seen.id))
 
 
 def marked() -> list[str]:

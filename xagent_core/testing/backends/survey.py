@@ -183,4 +183,5 @@ def main() -> None:
     json.dump(seen, sys.stdout)
 
 
-main()
+if __name__ == "__main__":  # who imports it, as root, would lose the root folder
+    main()

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.bare import bare_subjects
-from benchmarks.engines import engine_subjects
 from benchmarks.footprint import closing_seconds, footprint
 from benchmarks.machine import load, machine
-from benchmarks.measure import measure
 from benchmarks.peers.image import peer_image
 from benchmarks.peers.subjects import PEERS, PeerSubject, installed
 from benchmarks.raw_bwrap import RawBwrap
 from benchmarks.raw_docker import DockerRun, RawDocker, SdkLoop, image_and_spec
 from benchmarks.report import write
 from benchmarks.results import Results
-from benchmarks.subjects import PROGRAMS, Subject
+from benchmarks.subjects import SAMPLES, engine_subjects
 from benchmarks.throughput import sustained
+from xagent_core.benchmark.measure import measure
+from xagent_core.benchmark.subjects import Subject
 from xagent_core.errors import XAgentError
 
 logger = logging.getLogger("benchmarks")
@@ -40,7 +40,7 @@ def main() -> None:
         "--seconds", type=float, default=4, help="per side and concurrency of sustained load (default: %(default)s)"
     )
     parser.add_argument("--backends", nargs="*", default=["docker", "bubblewrap"])
-    parser.add_argument("--languages", nargs="*", default=list(PROGRAMS), choices=list(PROGRAMS))
+    parser.add_argument("--languages", nargs="*", default=list(SAMPLES), choices=list(SAMPLES))
     parser.add_argument("--no-peers", action="store_true", help="leave out what is not ours")
     parser.add_argument(
         "--peers-home", type=Path, default=Path(".nox/bench-peers"), help="their environments (default: %(default)s)"

@@ -2,57 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.subjects import PROGRAMS, Subject, completed
+from benchmarks.subjects import SAMPLES
+from xagent_core.benchmark.subjects import Bare
 
-__all__ = ["Bare", "bare_subjects", "version_of"]
-
-
-class Bare(Subject):
-    """Programs that are run one after another in a folder with the source text.
-
-    Args:
-        language: What the program is written in.
-        source: The name of its file.
-        commands: They stand in for what a sandbox does.
-        every: See `Subject`.
-    """
-
-    group = "bare"
-    name = "no sandbox"
-
-    def __init__(self, language: str, source: str, *commands: Sequence[str], every: int = 1) -> None:
-        self.language = language
-        self.every = every
-        self._source = source
-        self._commands = commands
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-
-    async def open(self) -> None:
-        """Makes the folder."""
-        self._folder = tempfile.TemporaryDirectory(prefix="xagent-bench-")
-        await asyncio.to_thread(self.prepare, Path(self._folder.name))
-
-    def prepare(self, folder: Path) -> None:
-        """Writes the source text, and what the commands need beside it."""
-        (folder / self._source).write_text(PROGRAMS[self.language], "utf-8")
-
-    async def once(self) -> float:
-        """Runs the commands."""
-        assert self._folder is not None  # noqa: S101 - open() comes first
-        return await completed(*self._commands, cwd=self._folder.name)
-
-    async def close(self) -> None:
-        """Removes the folder."""
-        if self._folder is not None:
-            self._folder.cleanup()
+__all__ = ["bare_subjects", "version_of"]
 
 
 class _BareGo(Bare):
@@ -62,7 +21,7 @@ class _BareGo(Bare):
         config = ("-importcfg", "importcfg")
         compiler, linker = ([go, "tool", name] for name in ("compile", "link"))
         super().__init__(
-            "go",
+            SAMPLES["go"],
             "main.go",
             (*compiler, "-o", "main.a", "-p", "main", "-complete", *config, "main.go"),
             (*linker, "-o", "main", "-s", "-w", *config, "main.a"),
@@ -90,15 +49,15 @@ def bare_subjects(languages: Sequence[str]) -> dict[str, Bare]:
     go = shutil.which("go")
     subjects = {}
     if python:
-        subjects["python"] = Bare("python", "main.py", (python, "main.py"))
+        subjects["python"] = Bare(SAMPLES["python"], "main.py", (python, "main.py"))
     if node:
-        subjects["javascript"] = Bare("javascript", "main.js", (node, "main.js"))
+        subjects["javascript"] = Bare(SAMPLES["javascript"], "main.js", (node, "main.js"))
     if bash:
-        subjects["bash"] = Bare("bash", "main.sh", (bash, "main.sh"))
+        subjects["bash"] = Bare(SAMPLES["bash"], "main.sh", (bash, "main.sh"))
     if node and esbuild:
         options = ("--bundle", "--platform=node", "--outfile=main.cjs", "--log-level=error")
         compiled = ((esbuild, "main.ts", *options), (node, "main.cjs"))
-        subjects["typescript"] = Bare("typescript", "main.ts", *compiled, every=2)
+        subjects["typescript"] = Bare(SAMPLES["typescript"], "main.ts", *compiled, every=2)
     if go:
         subjects["go"] = _BareGo(go)
     return {language: subject for language, subject in subjects.items() if language in languages}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.subjects import PROGRAMS
+from benchmarks.subjects import SAMPLES
 from xagent_core import Engine, ExecutionRequest
 from xagent_core.config import PoolConfig
 
@@ -45,7 +45,7 @@ class Footprint:
 async def footprint(backend: str, language: str) -> Footprint | None:
     """Starts a few sandboxes and looks at their control groups; None where they have none of their own."""
     async with Engine(backend, pool=PoolConfig(ready=0)) as engine:
-        spec = engine.plan(ExecutionRequest(code=PROGRAMS[language], language=language)).spec
+        spec = engine.plan(ExecutionRequest(code=SAMPLES[language].code, language=language)).spec
         sandboxes = [await engine.backend.start(spec) for _ in range(_SANDBOXES)]
         try:
             await asyncio.sleep(_STANDBY_SECONDS)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from benchmarks.subjects import PROGRAMS, Subject, completed
+from benchmarks.subjects import SAMPLES
+from xagent_core.benchmark.subjects import Subject, completed
 
 __all__ = ["RawBwrap", "bwrap_command"]
 
@@ -34,9 +35,9 @@ class RawBwrap(Subject):
 
     async def once(self) -> float:
         """Runs it until it has ended."""
-        return await completed(self._command)
+        return await completed(self._command, output="1")
 
 
 def bwrap_command(*command: str) -> tuple[str, ...]:
     """A command line that runs this, the Python program by default."""
-    return ("bwrap", *_NAMESPACES, "--", *(command or ("python3", "-c", PROGRAMS["python"])))
+    return ("bwrap", *_NAMESPACES, "--", *(command or ("python3", "-c", SAMPLES["python"].code)))

@@ -14,15 +14,16 @@ from docker.client import from_env
 from docker.utils import kwargs_from_env
 from xagent_docker.container import container_config
 
-from benchmarks.subjects import PROGRAMS, Subject, completed
+from benchmarks.subjects import SAMPLES
 from xagent_core import Engine, ExecutionRequest
 from xagent_core.abc.backend import SandboxSpec
+from xagent_core.benchmark.subjects import Subject, completed
 from xagent_core.config import PoolConfig
 
 __all__ = ["DockerRun", "RawDocker", "SdkLoop", "image_and_spec", "sdk_run"]
 
 _LABELS: Final = {"xagent-bench": "true"}
-_PYTHON: Final = ("python3", "-c", PROGRAMS["python"])
+_PYTHON: Final = ("python3", "-c", SAMPLES["python"].code)
 
 
 class RawDocker(Subject):
@@ -70,7 +71,7 @@ class DockerRun(Subject):
 
     async def once(self) -> float:
         """Runs it."""
-        return await completed(self._command)
+        return await completed(self._command, output="1")
 
 
 class SdkLoop(Subject):
@@ -123,7 +124,7 @@ def sdk_run(client: Any, image: str, spec: SandboxSpec) -> float:
 async def image_and_spec(language: str) -> tuple[str, SandboxSpec]:
     """The image that xagent's sandboxes of a language have here, and their settings."""
     async with Engine("docker", pool=PoolConfig(ready=0)) as engine:
-        spec = engine.plan(ExecutionRequest(code=PROGRAMS[language], language=language)).spec
+        spec = engine.plan(ExecutionRequest(code=SAMPLES[language].code, language=language)).spec
         sandbox = await engine.backend.start(spec)
         try:
             inspect = ["docker", "inspect", "--format", "{{json .Config.Image}}", sandbox.id]

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from benchmarks.measure import Latency
 from benchmarks.picture import picture
 from benchmarks.results import Results
 from benchmarks.targets import verdicts
+from xagent_core.benchmark.measure import Latency
 
 __all__ = ["write"]
 

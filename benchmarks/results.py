@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from benchmarks.footprint import Footprint
-from benchmarks.measure import Key, Latency
 from benchmarks.throughput import Sustained
+from xagent_core.benchmark.measure import Key, Latency
 
 __all__ = ["Results"]
 

@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from docker.client import from_env
 
-from benchmarks.engines import check, settled
-from benchmarks.measure import Latency, latency_of
 from benchmarks.raw_bwrap import bwrap_command
 from benchmarks.raw_docker import image_and_spec, sdk_run
-from benchmarks.subjects import PROGRAMS
+from benchmarks.subjects import SAMPLES
 from xagent_core import Engine
 from xagent_core.abc.backend import SandboxSpec
+from xagent_core.benchmark.engines import check, consume, settled
+from xagent_core.benchmark.measure import Latency, latency_of
 from xagent_core.config import PoolConfig
 
 __all__ = ["Sustained", "sustained"]
 
 _SLICES = 2
-_Job = Callable[[], Awaitable[float]]
 
 
 @dataclass(slots=True)
@@ -52,6 +50,10 @@ class _Tally:
     seconds: list[float] = field(default_factory=list)
     elapsed: float = 0.0
 
+    def add(self, seconds: list[float], elapsed: float) -> None:
+        self.seconds += seconds
+        self.elapsed += elapsed
+
     @property
     def rate(self) -> float:
         return len(self.seconds) / self.elapsed
@@ -77,7 +79,7 @@ async def sustained(backend: str, *, consumers: int, seconds: float) -> Sustaine
 async def _both(
     backend: str, consumers: int, seconds: float, *, image: str = "", spec: SandboxSpec | None = None
 ) -> Sustained:
-    ours, rival = _Tally(), _Tally()
+    ours, rival, sample = _Tally(), _Tally(), SAMPLES["python"]
     # Room for what runs, what ends and what stands by; half of them start at once, as the machine has few cores.
     pool = PoolConfig(ready=consumers, most=4 * consumers + 4, refills=max(1, consumers // 2))
     client = from_env(max_pool_size=consumers + 1) if spec is not None else None
@@ -94,14 +96,14 @@ async def _both(
 
                 async def execute(engine: Engine = engine) -> float:
                     began = time.perf_counter()
-                    check(await engine.execute(PROGRAMS["python"], language="python"))
+                    check(await engine.execute(sample.code, language="python"), sample)
                     return time.perf_counter() - began
 
                 # What stood by before the start is no throughput: the pool is in its stride before time is taken.
-                await _consume(execute, consumers, min(1.0, seconds / 4), _Tally())
-                await _consume(execute, consumers, seconds / _SLICES, ours)
+                await consume(execute, consumers, min(1.0, seconds / 4))
+                ours.add(*await consume(execute, consumers, seconds / _SLICES))
                 await settled(engine, ready=0)
-            await _consume(plain, consumers, seconds / _SLICES, rival)
+            rival.add(*await consume(plain, consumers, seconds / _SLICES))
     if client is not None:
         client.close()
     return Sustained(
@@ -115,16 +117,3 @@ def _bwrap_run() -> float:
     if output.strip() != b"1":
         raise RuntimeError(f"bwrap's program printed {output[:80]!r} instead of 1")
     return time.perf_counter() - began
-
-
-async def _consume(job: _Job, consumers: int, seconds: float, tally: _Tally) -> None:
-    began = time.perf_counter()
-
-    async def consumer() -> None:
-        while time.perf_counter() - began < seconds:
-            tally.seconds.append(await job())
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(consumers):
-            group.create_task(consumer())
-    tally.elapsed += time.perf_counter() - began

@@ -291,8 +291,10 @@ class Session:
         files: tuple[OutputFile, ...] = ()
         complete = True
         if isinstance(figures, list) and figures:
-            patterns = [glob.escape(relative_path(str(path), "figure")) for path in figures]
+            shown = [relative_path(str(path), "figure") for path in figures]
+            patterns = [glob.escape(path) for path in shown]
             files, complete = await collect(sandbox, patterns, limit=self._planned.limits.collect, end_jobs=False)
+            files = tuple(sorted(files, key=lambda file: shown.index(file.path)))
         return replace(result, value=None if value is None else str(value), files=files, files_truncated=not complete)
 
     async def _close_when_idle(self) -> None:

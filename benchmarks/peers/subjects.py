@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.measure import reason
-from benchmarks.subjects import PROGRAMS, Subject
+from benchmarks.subjects import SAMPLES
+from xagent_core.benchmark.measure import reason
+from xagent_core.benchmark.subjects import Subject
 
 __all__ = ["PEERS", "Peer", "PeerSubject", "installed"]
 
@@ -89,7 +90,7 @@ class PeerSubject(Subject):
         self._process = await asyncio.create_subprocess_exec(
             str(self._python),
             str(Path(__file__).with_name(self._peer.worker)),
-            json.dumps({"mode": self._mode, "image": self._image, "code": PROGRAMS["python"]}),
+            json.dumps({"mode": self._mode, "image": self._image, "code": SAMPLES["python"].code}),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

@@ -32,6 +32,7 @@ BUILT_IN: Final = {
     "backends": "List the sandbox backends and what each holds on this machine.",
     "languages": "List the languages.",
     "plugins": "List what is installed, and what is broken and why.",
+    "bench": "Measure what running a program costs on this machine.",
     "doctor": "Say what is healthy, and what to do about the rest.",
     "clean": "Remove the sandboxes that dead processes left behind.",
 }

@@ -38,7 +38,7 @@ async def collect(
         end_jobs: Whether what still runs is killed first, as it is when the sandbox will not be used again.
 
     Returns:
-        The files, and whether they are all that matched.
+        The files by path, and whether they are all that matched.
     """
     boundary = new_boundary()
     archive = ArchiveReader(lambda path: matches(path, patterns), limit)
@@ -46,7 +46,7 @@ async def collect(
     # A sandbox that is used again must stay in step.
     room = max(_SLACK * limit, _LEAST) if end_jobs else math.inf
     found_all = await _between_marks(sandbox, message, boundary, archive.feed, room=room)
-    return archive.files, found_all and archive.complete
+    return tuple(sorted(archive.files, key=lambda file: file.path)), found_all and archive.complete
 
 
 async def listing(sandbox: Sandbox, folder: str) -> list[str] | None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from benchmarks.subjects import PROGRAMS, Subject
-from xagent_core import Engine, ExecutionResult
+from xagent_core.benchmark.subjects import Sample, Subject
 from xagent_core.config import PoolConfig
+from xagent_core.engine import Engine
 from xagent_core.errors import XAgentError
+from xagent_core.types import ExecutionResult
 
-__all__ = ["Pooled", "Unpooled", "check", "engine_subjects", "settled"]
+__all__ = ["Pooled", "Unpooled", "check", "consume", "settled"]
 
 # A sandbox is ready when it takes a job; the interpreter in it is still starting then, on half a CPU by default.
 _STANDBY_SECONDS: Final = 0.3
@@ -23,11 +24,12 @@ class _Engines(Subject):
 
     ready: int
 
-    def __init__(self, backend: str, language: str, *, every: int = 1) -> None:
+    def __init__(self, backend: str, sample: Sample, *, every: int = 1) -> None:
         self.group = backend
-        self.language = language
+        self.language = sample.language
         self.every = every
-        self.engine = Engine(backend, pool=PoolConfig(ready=self.ready), warm=[language] if self.ready else [])
+        self._sample = sample
+        self.engine = Engine(backend, pool=PoolConfig(ready=self.ready), warm=[sample.language] if self.ready else [])
 
     async def open(self) -> None:
         """Enters the engine, and has the language set up where that takes a first run."""
@@ -45,9 +47,9 @@ class _Engines(Subject):
     async def once(self) -> float:
         """Executes the program."""
         began = time.perf_counter()
-        result = await self.engine.execute(PROGRAMS[self.language], language=self.language)
+        result = await self.engine.execute(self._sample.code, language=self.language)
         seconds = time.perf_counter() - began
-        check(result)
+        check(result, self._sample)
         return seconds
 
     async def close(self) -> None:
@@ -60,6 +62,7 @@ class Pooled(_Engines):
 
     name = "xagent, pool full"
     ready = 1
+    repeats = 2
 
     async def settle(self) -> None:
         """Waits for the standby interpreter too."""
@@ -76,24 +79,13 @@ class Unpooled(_Engines):
     ready = 0
 
 
-def engine_subjects(backends: Sequence[str], languages: Sequence[str]) -> list[Subject]:
-    """Both ways, for each backend and language."""
-    subjects: list[Subject] = []
-    for backend in backends:
-        for language in languages:
-            slow = {"go": 3, "typescript": 2}.get(language, 1)
-            subjects.append(Pooled(backend, language, every=slow))
-            subjects.append(Unpooled(backend, language, every=slow if language == "python" else 3))
-    return subjects
-
-
-def check(result: ExecutionResult) -> None:
+def check(result: ExecutionResult, sample: Sample) -> None:
     """Sees to it that nothing is measured but programs that ran.
 
     Raises:
         XAgentError: It did not print its line.
     """
-    if not result.ok or result.output.strip() != "1":
+    if not result.ok or result.output.strip() != sample.output:
         raise XAgentError(result.backend, f"{result.status}: {result.output!r} {result.error!r}")
 
 
@@ -109,3 +101,27 @@ async def settled(engine: Engine, *, ready: int) -> None:
             if stats.ready >= ready and not (stats.starting or stats.ending or stats.running):
                 return
             await asyncio.sleep(0.005)
+
+
+async def consume(job: Callable[[], Awaitable[float]], consumers: int, seconds: float) -> tuple[list[float], float]:
+    """Has consumers run one program after another.
+
+    Args:
+        job: Runs a program and tells the seconds that it took.
+        consumers: How many run programs at once.
+        seconds: For how long new ones are begun.
+
+    Returns:
+        What each took, and how long all of it took.
+    """
+    taken: list[float] = []
+    began = time.perf_counter()
+
+    async def consumer() -> None:
+        while time.perf_counter() - began < seconds:
+            taken.append(await job())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(consumers):
+            group.create_task(consumer())
+    return taken, time.perf_counter() - began

@@ -9,18 +9,14 @@ import random
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from benchmarks.subjects import Subject
+from xagent_core.benchmark.subjects import Subject
 
 __all__ = ["Key", "Latency", "latency_of", "measure"]
 
 logger = logging.getLogger(__name__)
 
 Key = tuple[str, str, str]
-
-# Per round; the interpreters that everything is compared to are cheap, and so measured as often as helps.
-_REPEATS: Final = {"bare": 3, "xagent, pool full": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +78,7 @@ async def _rounds(
             subject
             for subject in subjects
             if number % subject.every == 0 and subject.key not in failures
-            for _ in range(_REPEATS.get(subject.group, _REPEATS.get(subject.name, 1)))
+            for _ in range(subject.repeats)
         ]
         order.shuffle(turns)
         for subject in turns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, Literal
 
 import anyio.to_thread
@@ -20,6 +21,8 @@ _HTML: Final = frozenset({"text/html", "application/xhtml+xml", ""})
 _MOST_HTML: Final = 2_000_000
 """Characters that are made sense of: the time for it grows with the page, and cannot be cut short."""
 
+_LONGEST_LINK: Final = 2000
+_HOST: Final = re.compile(rb"[A-Za-z0-9._:-]+")
 _METADATA: Final = ("title", "author", "date", "description", "sitename", "language")
 
 
@@ -106,12 +109,12 @@ def _links(tree: Any, url: str, most: int) -> list[dict[str, str]]:
     base = httpx.URL(url)
     links: dict[str, str] = {}
     for anchor in tree.iter("a"):
-        if len(links) >= most:
-            break
         try:
             target = base.join((anchor.get("href") or "").strip()).copy_with(fragment=None)
         except (httpx.InvalidURL, UnicodeError, ValueError):
-            continue
-        if target.scheme in {"http", "https"} and target.host and target != base and len(str(target)) <= 2000:
+            target = httpx.URL("")
+        if target.scheme not in {"http", "https"} or not _HOST.fullmatch(target.raw_host):
+            anchor.attrib.pop("href", None)  # Nothing that a reader should follow, in the text neither.
+        elif len(links) < most and target != base and len(str(target)) <= _LONGEST_LINK:
             links.setdefault(str(target), " ".join(anchor.text_content().split())[:200])
     return [{"url": link, "text": text} for link, text in links.items()]

@@ -15,6 +15,7 @@ _TEXTUAL: Final = re.compile(
     r"x-www-form-urlencoded|x-sh|x-yaml|rtf)"
 )
 _META: Final = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
+_CHARSET: Final = re.compile(r";\s*charset\s*=\s*[\"']?([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 _MARKS: Final = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -44,8 +45,8 @@ def decode(body: bytes, headers: httpx.Headers) -> tuple[str, str] | None:
     marked = next((name for mark, name in _MARKS.items() if body.startswith(mark)), "")
     if not (marked or _TEXTUAL.fullmatch(kind)) and (kind not in {"", "application/octet-stream"} or b"\0" in body):
         return None
-    stated = headers.encoding if "charset" in headers.get("content-type", "").lower() else ""
-    for name in (marked, stated or "", "utf-8", _said(body)):
+    stated = _CHARSET.search(headers.get("content-type", ""))
+    for name in (marked, stated[1] if stated else "", "utf-8", _said(body)):
         # The last character may be cut through where the body was.
         if name and (text := _read(body, name)) is not None:
             return text, name

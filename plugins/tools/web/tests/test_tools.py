@@ -20,7 +20,8 @@ ARTICLE = """<!doctype html><html lang="en"><head><title>On Otters | River News<
 <article><h1>On Otters</h1><p>Otters are mammals that live in and near rivers. They are <b>playful</b>,
 and they swim well, which everybody who has seen one knows, and nobody forgets.</p>
 <p>They eat fish and crabs. Read <a href="fish.html?kind=all">about fish</a> or
-<a href="https://example.org/crabs">crabs</a>, or write <a href="mailto:ada@example.org">a letter</a>, or <a href="javascript:alert(1)">run this</a>.</p>
+<a href="https://example.org/crabs">crabs</a>, or write
+<a href="mailto:ada@example.org">a letter</a>, or <a href="javascript:alert(1)">run this</a>.</p>
 <ul><li>They sleep on land.</li><li>They hold hands.</li></ul></article>
 <footer>Cookies! Accept all cookies!</footer><script>document.write("script")</script></body></html>"""
 

@@ -91,6 +91,14 @@ def xagent_pool_changed(backend: str, stats: PoolStats) -> None:
 
 
 @hookspec
+def xagent_process_started(command: str) -> None:
+    """Observes a command that runs until it is told to stop, such as `worker`, before it does anything.
+
+    Its logging is set up: the place to change the format of logs, or to open what metrics are read from.
+    """
+
+
+@hookspec
 def xagent_job_submitting(request: ExecutionRequest, queue: str, headers: MutableMapping[str, str]) -> None:
     """Observes a job that is about to be submitted, and may put what goes with it into `headers`.
 

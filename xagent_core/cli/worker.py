@@ -76,6 +76,7 @@ def worker(
     logging.getLogger("xagent_core").setLevel(logging.INFO)
     settings = load_settings()
     plugins = load_plugins(settings.disabled_plugins)
+    plugins.observe("xagent_process_started", command="worker")
     slots = concurrency or 2 * (os.cpu_count() or 1)
     names = tuple(name.strip() for name in queues.split(",") if name.strip())
     chosen = find_queue(queue, queue_url, settings=settings, plugins=plugins)

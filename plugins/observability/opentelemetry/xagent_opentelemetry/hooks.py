@@ -10,7 +10,7 @@ from xagent_opentelemetry.wanted import tracing
 def xagent_before_execute(request: ExecutionRequest, backend: str) -> None:
     """Begins a span."""
     if spans := tracing():
-        spans.executions.began(request, backend, None)
+        spans.executions.began(request, backend, spans.jobs.context())
 
 
 @hookimpl

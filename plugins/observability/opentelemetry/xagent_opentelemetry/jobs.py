@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from typing import Final
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
+
+from xagent_core import Job
+from xagent_core.queueing.worker import current_job
 
 __all__ = ["Jobs"]
 
@@ -34,38 +37,39 @@ class Jobs:
         # What comes of the submission is not told where it fails, so the span cannot wait for it.
         span.end()
 
-    def started(self, job_id: str, queue: str, attempt: int, worker: str, headers: Mapping[str, str]) -> None:
+    def started(self, job: Job, worker: str) -> None:
         """Begins the span of an attempt, below that of the submission."""
-        attributes = _attributes(queue) | {
-            "messaging.message.id": job_id,
-            "xagent.job.attempt": attempt,
+        attributes = _attributes(job.queue) | {
+            "messaging.message.id": job.id,
+            "xagent.job.attempt": job.attempt,
             "xagent.worker": worker,
         }
-        parent = propagate.extract(headers)
-        self._end(job_id)
-        self._open[job_id] = self._tracer.start_span(
-            f"process {queue}", parent, kind=SpanKind.CONSUMER, attributes=attributes
+        self._end(job.id)
+        self._open[job.id] = self._tracer.start_span(
+            f"process {job.queue}", propagate.extract(job.headers), kind=SpanKind.CONSUMER, attributes=attributes
         )
         if len(self._open) > _MOST:
             self._open.popitem(last=False)[1].end()
 
-    def ended(self, job_id: str, state: str, failure: str | None) -> None:
+    def ended(self, job: Job) -> None:
         """Ends the span of an attempt, if it was this process that ran it."""
-        self._end(job_id, state, failure)
+        self._end(job.id, job)
 
-    def context(self, job_id: str | None) -> Context | None:
-        """What the execution of a job is below."""
-        span = self._open.get(job_id or "")
+    def context(self) -> Context | None:
+        """What an execution in the current task is below: the job that this task runs, if any."""
+        job = current_job.get()
+        span = self._open.get(job.id) if job else None
         return trace.set_span_in_context(span) if span is not None else None
 
-    def _end(self, job_id: str, state: str | None = None, failure: str | None = None) -> None:
+    def _end(self, job_id: str, job: Job | None = None) -> None:
         span = self._open.pop(job_id, None)
         if span is None:
             return
-        if state is not None:
-            span.set_attribute("xagent.job.state", state)
-        if failure is not None:
-            span.set_status(StatusCode.ERROR, failure)
+        if job is not None:
+            span.set_attribute("xagent.job.state", job.state)
+            if job.failure is not None and job.state != "finished":
+                span.set_attribute("error.type", job.failure.type)
+                span.set_status(StatusCode.ERROR, job.failure.cause)
         span.end()
 
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from xagent_core import ExecutionRequest, ExecutionResult, PoolStats, hookimpl
-from xagent_prometheus.wanted import metrics
+from xagent_prometheus.wanted import metrics, serve_if_told
+
+
+@hookimpl
+def xagent_process_started() -> None:
+    """Serves the metrics of the process where the environment says so."""
+    serve_if_told()
 
 
 @hookimpl

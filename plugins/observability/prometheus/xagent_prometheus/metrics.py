@@ -1,4 +1,4 @@
-"""The metrics of executions and sandboxes in this process, by Prometheus' conventions for names and units."""
+"""The metrics of executions in this process, by Prometheus' conventions for names and units."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from xagent_core import ExecutionRequest, ExecutionResult, PoolStats, UnknownLanguageError
+from xagent_prometheus.jobs import JobMetrics
 from xagent_prometheus.pools import Pools
 
 __all__ = ["Metrics", "process_metrics"]
@@ -60,7 +61,10 @@ class Metrics:
             where,
             registry=registry,
         )
+        self.jobs = JobMetrics(registry)
+        """Those of jobs."""
         self.pools = Pools()
+        """Those of sandboxes."""
         registry.register(self.pools)
 
     def began(self, backend: str) -> None:

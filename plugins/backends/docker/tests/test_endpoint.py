@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from xagent_docker.endpoint import Endpoint, find_endpoint
+from xagent_docker.endpoint import find_endpoint
 
 from xagent_core import BackendUnavailableError
+from xagent_core.containers.endpoint import Endpoint
 
 
 @pytest.fixture

@@ -7,14 +7,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from xagent_core.abc.backend import SandboxSpec
-from xagent_core.hardening import ALLOWED_SYSCALLS, DENIED_ERRNO, SYSCALL_RULES
+from xagent_core.containers.render import (
+    CPU_PERIOD,
+    USER,
+    cpu_quota,
+    rlimits,
+    scratch_options,
+    seccomp_profile,
+)
 from xagent_core.types import NetworkPolicy
 
-__all__ = ["container_config", "seccomp_profile", "unheld"]
-
-# No image needs to know this user: the guest's environment has HOME, and all that is writable is open to everyone.
-_UID: Final = 1000
-_CPU_PERIOD: Final = 100_000
+__all__ = ["container_config", "unheld"]
 
 # Words of the daemon's warnings when it drops a limit ("Your kernel does not support swap limit capabilities or the
 # cgroup is not mounted. Memory limited without swap."), by the limit that is lost.
@@ -45,8 +48,7 @@ def container_config(
         What ContainerCreate of the Engine API, version 1.41 or newer, takes.
     """
     # The owner matters where the image has no /tmp: runc then gives the mount the mode 755 in spite of what it says.
-    mode = f"mode=1777,uid={_UID},gid={_UID}"
-    tmp = f"rw,nosuid,nodev,{'exec' if spec.scratch_exec else 'noexec'},size={spec.scratch},{mode}"
+    tmp = ",".join((*scratch_options(spec), f"uid={USER}", f"gid={USER}"))
     offline = spec.network is NetworkPolicy.NONE
     host: dict[str, Any] = {
         "AutoRemove": True,
@@ -57,14 +59,10 @@ def container_config(
         "SecurityOpt": ["no-new-privileges", f"seccomp={json.dumps(seccomp_profile())}"],
         "Memory": spec.memory,
         "MemorySwap": spec.memory,
-        "CpuPeriod": _CPU_PERIOD,
-        # The kernel takes no quota under 1 ms.
-        "CpuQuota": max(1000, int(spec.cpus * _CPU_PERIOD)),
+        "CpuPeriod": CPU_PERIOD,
+        "CpuQuota": cpu_quota(spec),
         "PidsLimit": spec.processes,
-        "Ulimits": [
-            {"Name": name, "Soft": value, "Hard": value}
-            for name, value in (("nofile", spec.open_files), ("fsize", spec.scratch), ("core", 0))
-        ],
+        "Ulimits": [{"Name": name, "Soft": value, "Hard": value} for name, value in rlimits(spec).items()],
         "IpcMode": "private",
         "ShmSize": spec.scratch,
         "CgroupnsMode": "private",
@@ -80,7 +78,7 @@ def container_config(
         "Entrypoint": list(spec.command),
         "Cmd": [],
         "Env": [f"{name}={value}" for name, value in spec.env],
-        "User": f"{_UID}:{_UID}",
+        "User": f"{USER}:{USER}",
         "WorkingDir": "/",
         "Hostname": "sandbox",
         "Labels": dict(labels),
@@ -94,37 +92,6 @@ def container_config(
         "AttachStdout": True,
         "AttachStderr": True,
         "HostConfig": host,
-    }
-
-
-def seccomp_profile() -> dict[str, Any]:
-    """Core's list of system calls in Docker's format. Foreign architectures are closed, as none is listed."""
-    return {
-        "defaultAction": "SCMP_ACT_ERRNO",
-        "defaultErrnoRet": DENIED_ERRNO,
-        "syscalls": [
-            {"names": list(ALLOWED_SYSCALLS), "action": "SCMP_ACT_ALLOW"},
-            *(
-                {
-                    "names": [rule.syscall],
-                    "action": "SCMP_ACT_ALLOW",
-                    "args": [
-                        {"index": rule.argument, "op": "SCMP_CMP_EQ", "value": rule.value}
-                        if rule.comparison == "equal"
-                        else {
-                            "index": rule.argument,
-                            "op": "SCMP_CMP_MASKED_EQ",
-                            "value": rule.value,
-                            "valueTwo": 0,
-                        }
-                    ],
-                }
-                for rule in SYSCALL_RULES
-            ),
-            # Daemons before 23.0 do not know defaultErrnoRet and answer EPERM, at which C libraries give up
-            # threads instead of falling back to clone.
-            {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": DENIED_ERRNO},
-        ],
     }
 
 

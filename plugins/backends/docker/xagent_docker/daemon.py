@@ -1,121 +1,201 @@
-"""Calls one Docker daemon through the SDK, whose blocking calls run in a few threads of their own."""
+"""Calls one Docker daemon through the SDK."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final
 
 from docker.api import APIClient
-from docker.errors import APIError
+from docker.errors import APIError, DockerException
 from docker.utils import version_lt
+from requests.exceptions import RequestException
 
-from xagent_core.errors import BackendUnavailableError
-from xagent_docker.endpoint import COMPONENT, Endpoint, find_endpoint
-from xagent_docker.errors import FOREIGN, api_error, unavailable
+from xagent_core.abc.backend import Capabilities, SandboxSpec
+from xagent_core.containers.images import Image
+from xagent_core.containers.service import Advice, Service, unavailable
+from xagent_core.errors import BackendError, BackendUnavailableError, ImageNotFoundError, SandboxStartError
+from xagent_docker.capabilities import capabilities_of
+from xagent_docker.container import container_config, unheld
+from xagent_docker.endpoint import COMPONENT, DockerEndpoint, find_endpoint
 
 __all__ = ["Daemon"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _OLDEST: Final = "1.41"  # Docker 20.10: private cgroup namespaces
 _HELLO_SECONDS: Final = 4
 _CALL_SECONDS: Final = 60
-# Starts and kills of sandboxes wait for the daemon, which does about as many at once on a few cores.
-_THREADS: Final = 8
+_FOREIGN: Final = (DockerException, RequestException, OSError)
+_RUNTIME: Final = "Install that runtime and list it in daemon.json, or leave the option `runtime` out."
+_SHELL: Final = "Use an image that has sh on its PATH."
+_ADVICE: Final = Advice(
+    component=COMPONENT,
+    service="Docker daemon",
+    start="Start it (`sudo systemctl start docker`, or `sudo service docker start`), or set DOCKER_HOST.",
+    permit="Add the user to the socket's group (`sudo usermod -aG docker $USER`, then log in again), run a rootless "
+    "daemon, or run as root.",
+    certificates="Check the certificates in DOCKER_CERT_PATH, or those of the Docker context.",
+    refusals={
+        "unknown or invalid runtime": _RUNTIME,
+        "unknown runtime": _RUNTIME,
+        "executable file not found": _SHELL,
+        'exec: "sh"': _SHELL,
+        "no space left": "Free space on the daemon's disk: `docker system df` shows what takes it.",
+    },
+)
 
 
-class Daemon:
+class Daemon(Service):
     """A daemon that answered, and can hold the policies that are no choice.
 
     Attributes:
-        endpoint: Its address.
         client: The SDK's client; its methods block, so they go through `call`.
         version: Of its API, as the SDK and the daemon have agreed.
         info: What `docker info` tells.
+        endpoint: Its address.
     """
 
+    advice = _ADVICE
+    refusal = APIError
+    foreign = _FOREIGN
+
     def __init__(
-        self, endpoint: Endpoint, client: APIClient, info: Mapping[str, Any], pool: ThreadPoolExecutor
+        self,
+        endpoint: DockerEndpoint,
+        client: APIClient,
+        info: Mapping[str, Any],
+        pool: ThreadPoolExecutor,
+        *,
+        runtime: str | None,
+        network: str,
     ) -> None:
-        self.endpoint = endpoint
+        super().__init__(endpoint, api=f"/v{client.api_version}", pool=pool)
         self.client = client
-        self.version: str = client.api_version
         self.info = info
-        self._pool = pool
+        self._runtime = runtime
+        self._network = network
 
     @classmethod
-    async def connect(cls, base_url: str | None, environ: Mapping[str, str], *, runtime: str | None) -> Daemon:
+    async def connect(
+        cls, base_url: str | None, environ: Mapping[str, str], *, runtime: str | None = None, network: str = ""
+    ) -> Daemon:
         """Finds the daemon and asks it who it is.
 
         Args:
             base_url: Its address, if it is not to be looked for.
             environ: The environment.
             runtime: The OCI runtime that it must have.
+            network: The network of programs that may reach the internet, where it exists.
 
         Raises:
             BackendUnavailableError: It does not answer, or cannot hold sandboxes.
         """
-        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="xagent-docker")
+        pool = cls.threads()
         loop = asyncio.get_running_loop()
         try:
             endpoint = await loop.run_in_executor(pool, find_endpoint, base_url, environ)
             client, info = await loop.run_in_executor(pool, _open, endpoint)
+            daemon = cls(endpoint, client, info, pool, runtime=runtime, network=network)
             try:
                 _check(client.api_version, info, runtime)
-            except BackendUnavailableError:
+                networks = await daemon.call("list networks", client.networks, names=[network]) if network else ()
+            except BaseException:
                 client.close()
                 raise
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-        return cls(endpoint, client, info, pool)
+        daemon.internet = any(found["Name"] == network for found in networks)
+        return daemon
 
-    async def call(self, doing: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs a method of `client` in a thread. A call that was begun ends, whether or not somebody waits for it.
+    async def describe(self) -> tuple[str, str]:
+        """Asks for its version."""
+        version = str((await self.call("tell its state", self.client.info)).get("ServerVersion", ""))
+        return version, f"Docker {version} at {self.endpoint.url}"
 
-        Args:
-            doing: What is asked of the daemon, for the error: `the daemon could not DOING`.
-            function: The method.
-            *args: Its arguments.
-            **kwargs: The same.
+    def capabilities(self) -> Capabilities:
+        """What `docker info` says that the kernel holds."""
+        return capabilities_of(self.info, internet=self.internet)
 
-        Raises:
-            docker.errors.NotFound: There is no such thing: only the caller knows what that means.
-            SandboxStartError: The daemon refused.
-            BackendUnavailableError: It does not answer any more.
-        """
-        loop = asyncio.get_running_loop()
+    async def create(self, spec: SandboxSpec, image: Image, *, name: str, labels: Mapping[str, str]) -> str:
+        """Creates a container, and takes a warning that a limit was dropped for an error."""
+        config = container_config(
+            spec, image=image.name, volumes=image.volumes, labels=labels, runtime=self._runtime, network=self._network
+        )
         try:
-            return await loop.run_in_executor(self._pool, functools.partial(function, *args, **kwargs))
-        except FOREIGN as error:
-            if isinstance(error, APIError) and error.status_code in (404, 409):
-                raise
-            raise api_error(error, self.endpoint, doing) from error
+            answer = await self.call("create the sandbox", self.client.create_container_from_config, config, name)
+        except APIError as error:
+            if "no such image" in str(error.explanation).lower():
+                raise ImageNotFoundError(COMPONENT, f"image {image.name} was removed") from error
+            raise SandboxStartError(COMPONENT, f"the daemon could not create it: {error.explanation}") from error
+        if lost := unheld(answer.get("Warnings") or (), spec):
+            raise SandboxStartError(COMPONENT, f"the daemon would not hold a limit: {lost[0]}", "See `xagent doctor`.")
+        return str(answer["Id"])
+
+    async def start(self, container: str) -> None:
+        """Starts a container."""
+        try:
+            await self.call("start the sandbox", self.client.start, container)
+        except APIError as error:
+            raise SandboxStartError(COMPONENT, f"the daemon could not start it: {error.explanation}") from error
+
+    async def remove(self, container: str) -> bool:
+        """Removes a container by force, or leaves it to the removal that the daemon began by itself."""
+        try:
+            await self.call(f"remove {container[:12]}", self.client.remove_container, container, force=True, v=True)
+        except APIError as error:
+            # 409: "removal of container ... is already in progress", since it had ended by itself.
+            if "already in progress" in str(error.explanation):
+                return False
+            if error.status_code != 404:
+                cause = f"the daemon could not remove {container}: {error.explanation}"
+                raise BackendError(COMPONENT, cause) from error
+        return True
+
+    async def sandboxes(self) -> Mapping[str, Mapping[str, str]]:
+        """Lists containers in all states."""
+        found = await self.call(
+            "list its containers", self.client.containers, all=True, filters={"label": "xagent-sandbox=true"}
+        )
+        return {container["Id"]: container["Labels"] for container in found}
+
+    async def image(self, name: str) -> Image | None:
+        """Inspects an image."""
+        try:
+            found = await self.call(f"inspect image {name}", self.client.inspect_image, name)
+        except APIError:
+            return None
+        return Image(name, tuple((found.get("Config") or {}).get("Volumes") or ()))
+
+    async def pull(self, name: str, language: str) -> None:
+        """Pulls an image, and shows how far it is."""
+        # Rich is loaded here only: most callers have their images.
+        from xagent_docker.images.progress import PullBar
+        from xagent_docker.images.pull import pull_image
+
+        with PullBar() as bar:
+            await pull_image(self, name, language, bar.image(name).line)
 
     def close(self) -> None:
         """Frees its connections, and its threads when their calls have ended."""
         self.client.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        super().close()
 
 
-def _open(endpoint: Endpoint) -> tuple[APIClient, Mapping[str, Any]]:
+def _open(endpoint: DockerEndpoint) -> tuple[APIClient, Mapping[str, Any]]:
     try:
         endpoint.check()
         with _client(endpoint, _OLDEST) as first:
             version = first.version(api_version=False)["ApiVersion"]
         client = _client(endpoint, version)
         info = client.info()
-    except FOREIGN as error:
-        raise unavailable(error, endpoint) from error
+    except _FOREIGN as error:
+        raise unavailable(error, endpoint, _ADVICE) from error
     client.timeout = _CALL_SECONDS
     return client, info
 
 
-def _client(endpoint: Endpoint, version: str) -> APIClient:
+def _client(endpoint: DockerEndpoint, version: str) -> APIClient:
     client = APIClient(
         base_url=endpoint.url,
         version=version,

@@ -1,15 +1,12 @@
-"""Finds the daemon's address as the `docker` command does, and opens connections to it."""
+"""Finds the daemon's address as the `docker` command does."""
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.context import ContextAPI
@@ -18,62 +15,27 @@ from docker.tls import TLSConfig
 from docker.utils import parse_host
 from docker.utils.utils import kwargs_from_env
 
+from xagent_core.containers.endpoint import Endpoint
 from xagent_core.errors import BackendUnavailableError
 
-__all__ = ["COMPONENT", "Endpoint", "find_endpoint"]
+__all__ = ["COMPONENT", "DockerEndpoint", "find_endpoint"]
 
 COMPONENT: Final = "docker"
 """What errors call this backend."""
 
-_CHECK_SECONDS: Final = 4.0
-
-P = TypeVar("P", bound=asyncio.BaseProtocol)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Endpoint:
+class DockerEndpoint(Endpoint):
     """Where the daemon listens.
 
     Attributes:
-        url: `unix:///path`, `http://host:port` or `https://host:port`.
-        source: Who named it, for errors: `DOCKER_HOST`, `context NAME`, ...
         tls: The SDK's TLS settings; None without TLS.
-        context: The same for connections that the SDK does not make.
     """
 
-    url: str
-    source: str
     tls: TLSConfig | None = None
-    context: ssl.SSLContext | None = None
-
-    def check(self) -> None:
-        """Connects once, blocking. The SDK hides why it could not, and leaves such sockets open.
-
-        Raises:
-            OSError: Nothing answers.
-        """
-        parts = urlsplit(self.url)
-        if parts.scheme != "unix":
-            socket.create_connection((parts.hostname or "", parts.port or 0), timeout=_CHECK_SECONDS).close()
-            return
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(_CHECK_SECONDS)
-            sock.connect(parts.path)
-
-    async def connect(self, protocol: Callable[[], P]) -> P:
-        """Opens a connection of its own, beside those that the SDK pools.
-
-        Raises:
-            OSError: Nothing answers.
-        """
-        loop = asyncio.get_running_loop()
-        parts = urlsplit(self.url)
-        if parts.scheme == "unix":
-            return (await loop.create_unix_connection(protocol, parts.path))[1]
-        return (await loop.create_connection(protocol, parts.hostname or "", parts.port or 0, ssl=self.context))[1]
 
 
-def find_endpoint(base_url: str | None, environ: Mapping[str, str]) -> Endpoint:
+def find_endpoint(base_url: str | None, environ: Mapping[str, str]) -> DockerEndpoint:
     """The daemon's address: `base_url`, else `DOCKER_HOST`, else the context, else the default socket.
 
     It reads files: not for the event loop.
@@ -99,7 +61,7 @@ def find_endpoint(base_url: str | None, environ: Mapping[str, str]) -> Endpoint:
         ) from error
 
 
-def _find(base_url: str | None, environ: Mapping[str, str]) -> Endpoint:
+def _find(base_url: str | None, environ: Mapping[str, str]) -> DockerEndpoint:
     # The SDK takes an empty environment for none given.
     from_env: Mapping[str, Any] = kwargs_from_env(dict(environ)) if environ else {}
     if base_url or "base_url" in from_env:
@@ -114,7 +76,7 @@ def _find(base_url: str | None, environ: Mapping[str, str]) -> Endpoint:
     return _endpoint(context.Host, f"context {context.Name}", context.TLSConfig)
 
 
-def _endpoint(host: str, source: str, tls: TLSConfig | None) -> Endpoint:
+def _endpoint(host: str, source: str, tls: TLSConfig | None) -> DockerEndpoint:
     if host.startswith(("ssh://", "npipe://")):
         raise BackendUnavailableError(
             COMPONENT,
@@ -123,7 +85,7 @@ def _endpoint(host: str, source: str, tls: TLSConfig | None) -> Endpoint:
             "DOCKER_HOST=unix:///tmp/docker.sock.",
         )
     url = str(parse_host(host, tls=tls is not None)).replace("http+unix://", "unix://")
-    return Endpoint(url=url, source=source, tls=tls, context=_ssl_context(tls) if tls else None)
+    return DockerEndpoint(url=url, source=source, tls=tls, context=_ssl_context(tls) if tls else None)
 
 
 def _ssl_context(tls: TLSConfig) -> ssl.SSLContext:

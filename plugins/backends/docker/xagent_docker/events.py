@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from xagent_core.abc.backend import SandboxExit
-from xagent_docker.endpoint import Endpoint
+from xagent_core.containers.endpoint import Endpoint
 
 __all__ = ["End", "Events"]
 
@@ -37,16 +37,16 @@ class Events:
 
     Args:
         endpoint: The daemon's address.
-        version: Of the API.
+        api: Where its API begins: `/v1.41`.
         owner: The value of the label `xagent-owner`.
         since: Seconds since 1970 by the daemon's clock: what happened while the connection was made is heard too.
     """
 
-    def __init__(self, endpoint: Endpoint, *, version: str, owner: str, since: int) -> None:
+    def __init__(self, endpoint: Endpoint, *, api: str, owner: str, since: int) -> None:
         filters = {"type": ["container"], "event": ["die", "oom", "destroy"], "label": [f"xagent-owner={owner}"]}
         # HTTP 1.0, so that the answer is not cut into chunks: it ends with the connection.
         self._request = (
-            f"GET /v{version}/events?since={since}&filters={quote(json.dumps(filters))} HTTP/1.0\r\n"
+            f"GET {api}/events?since={since}&filters={quote(json.dumps(filters))} HTTP/1.0\r\n"
             "Host: docker\r\nUser-Agent: xagent\r\n\r\n"
         ).encode()
         self._endpoint = endpoint

@@ -20,9 +20,9 @@ from docker.errors import APIError
 from docker.utils import parse_repository_tag
 
 from xagent_core.abc.language import Language, Packages
+from xagent_core.containers.images import runtime_image
 from xagent_core.errors import BackendError, XAgentError
 from xagent_docker.daemon import Daemon
-from xagent_docker.image_choice import runtime_image
 from xagent_docker.images.archive import image_config, save_format
 from xagent_docker.images.debian import SANDBOX_ID
 from xagent_docker.images.failures import COMPONENT, disk_full

@@ -117,7 +117,7 @@ def _selected(installed: Catalogue[Language], names: Sequence[str] | None) -> li
 async def _daemon() -> AsyncIterator[tuple[Daemon, Mapping[str, Any]]]:
     """A connection to the daemon that the backend uses, and the backend's options."""
     options = load_settings().backends.get("docker", {})
-    daemon = await Daemon.connect(options.get("base_url"), os.environ, runtime=None)
+    daemon = await Daemon.connect(options.get("base_url"), os.environ)
     try:
         yield daemon, options
     finally:

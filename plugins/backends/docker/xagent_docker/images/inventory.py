@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from xagent_core.abc.language import Language
+from xagent_core.containers.images import runtime_image
 from xagent_docker.daemon import Daemon
-from xagent_docker.image_choice import runtime_image
 from xagent_docker.images.recipe import PresentImage, inspect, is_current
 
 __all__ = ["LanguageImages", "Slot", "take_stock"]

@@ -39,7 +39,7 @@ async def pull_image(daemon: Daemon, name: str, language: str, progress: Callabl
         words = error.cause if isinstance(error, BackendError) else str(error.explanation)
         raise ImageNotFoundError(
             COMPONENT,
-            f"image {name} cannot be pulled: {words.removeprefix(f'the daemon could not pull {name}: ')}",
+            f"image {name} cannot be pulled: {words.removeprefix(f'the Docker daemon could not pull {name}: ')}",
             f"Check the network and the daemon's proxy, or run `xagent images build {language}`, which needs no "
             "registry.",
         ) from error

@@ -14,6 +14,7 @@ from docker.api import APIClient
 from docker.errors import NotFound
 
 from xagent_core.abc.language import Language
+from xagent_core.containers.labels import labels_of
 from xagent_core.errors import BackendError
 from xagent_core.owner import Owner
 from xagent_docker.daemon import Daemon
@@ -21,7 +22,6 @@ from xagent_docker.images.debian import SANDBOX_ID
 from xagent_docker.images.failures import COMPONENT, naming_a_full_disk
 from xagent_docker.images.layers import Layer, LayerWriter
 from xagent_docker.images.recipe import cache_folder
-from xagent_docker.labels import labels_of
 
 __all__ = ["check_libraries", "run_setup"]
 

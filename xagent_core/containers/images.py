@@ -7,13 +7,13 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from docker.errors import APIError
+from typing import TYPE_CHECKING
 
 from xagent_core.abc.backend import SandboxSpec
 from xagent_core.errors import ImageNotFoundError
-from xagent_docker.daemon import Daemon
-from xagent_docker.endpoint import COMPONENT
+
+if TYPE_CHECKING:
+    from xagent_core.containers.service import Service
 
 __all__ = ["Image", "ImageChoice", "runtime_image"]
 
@@ -25,12 +25,12 @@ class Image:
     """An image that is present.
 
     Attributes:
-        name: As the daemon knows it.
+        name: As the service knows it.
         volumes: The paths that it declares as volumes.
     """
 
     name: str
-    volumes: tuple[str, ...]
+    volumes: tuple[str, ...] = ()
 
 
 def runtime_image(language: str) -> str:
@@ -52,12 +52,12 @@ class ImageChoice:
         self._known: dict[tuple[str, str], Image] = {}
         self._finding = asyncio.Lock()
 
-    async def find(self, daemon: Daemon, spec: SandboxSpec) -> Image:
+    async def find(self, service: Service, spec: SandboxSpec) -> Image:
         """The image for a sandbox: the user's choice, else the project's own for the language, else the spec's.
 
         Raises:
             ImageNotFoundError: It is not there and was not pulled.
-            BackendUnavailableError: The daemon does not answer.
+            BackendUnavailableError: The service does not answer.
         """
         key = (spec.language, spec.image)
         if key in self._known:
@@ -65,43 +65,28 @@ class ImageChoice:
         # One at a time: the second who misses an image waits for the first one's pull.
         async with self._finding:
             if key not in self._known:
-                self._known[key] = await self._find(daemon, spec)
+                self._known[key] = await self._find(service, spec)
             return self._known[key]
 
     def forget(self, spec: SandboxSpec) -> None:
-        """To be called when the daemon says that the image is gone."""
+        """To be called when the service says that the image is gone."""
         self._known.pop((spec.language, spec.image), None)
 
-    async def _find(self, daemon: Daemon, spec: SandboxSpec) -> Image:
+    async def _find(self, service: Service, spec: SandboxSpec) -> Image:
         chosen = self._images.get(spec.language)
         candidates = [chosen] if chosen else [name for name in (runtime_image(spec.language), spec.image) if name]
         for name in candidates:
-            image = await _inspect(daemon, name)
-            if image is not None:
+            if image := await service.image(name):
                 return image
-        wanted = chosen or spec.image
+        wanted, component = chosen or spec.image, service.advice.component
         fix = f"Run `xagent images build {spec.language}`"
         if not wanted:
-            raise ImageNotFoundError(COMPONENT, f"there is no image for {spec.language}", f"{fix}.")
+            raise ImageNotFoundError(component, f"there is no image for {spec.language}", f"{fix}.")
         fix += f" (needs no registry) or `xagent images pull {spec.language}`."
         if not self._pull:
-            raise ImageNotFoundError(COMPONENT, f"image {wanted} is not present, and pulling is switched off", fix)
-        # Rich is loaded here only: most callers have their images.
-        from xagent_docker.images.progress import PullBar
-        from xagent_docker.images.pull import pull_image
-
+            raise ImageNotFoundError(component, f"image {wanted} is not present, and pulling is switched off", fix)
         logger.warning("image %s is not present and is being pulled; this may take minutes", wanted)
-        with PullBar() as bar:
-            await pull_image(daemon, wanted, spec.language, bar.image(wanted).line)
-        image = await _inspect(daemon, wanted)
-        if image is None:
-            raise ImageNotFoundError(COMPONENT, f"image {wanted} is not present although it was pulled", fix)
-        return image
-
-
-async def _inspect(daemon: Daemon, name: str) -> Image | None:
-    try:
-        found = await daemon.call(f"inspect image {name}", daemon.client.inspect_image, name)
-    except APIError:
-        return None
-    return Image(name, tuple((found.get("Config") or {}).get("Volumes") or ()))
+        await service.pull(wanted, spec.language)
+        if image := await service.image(wanted):
+            return image
+        raise ImageNotFoundError(component, f"image {wanted} is not present although it was pulled", fix)

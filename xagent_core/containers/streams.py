@@ -126,7 +126,7 @@ class AttachedStreams(asyncio.Protocol):
         self._transport = transport
         self._writable.set()
         transport.write(
-            f"POST {self._path} HTTP/1.1\r\nHost: docker\r\nUser-Agent: xagent\r\nContent-Length: 0\r\n"
+            f"POST {self._path} HTTP/1.1\r\nHost: engine\r\nUser-Agent: xagent\r\nContent-Length: 0\r\n"
             "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n".encode()
         )
 

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from xagent_docker.endpoint import Endpoint
-from xagent_docker.streams import AttachedStreams
+
+from xagent_core.containers.endpoint import Endpoint
+from xagent_core.containers.streams import AttachedStreams
 
 UPGRADED = b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nUpgrade: tcp\r\n\r\n"
 

@@ -1,0 +1,272 @@
+"""One container engine's service: its SDK's blocking calls in a few threads, and their failures as xagent's errors."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+import ssl
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, ParamSpec, TypeVar
+
+from xagent_core.abc.backend import Capabilities, SandboxSpec
+from xagent_core.containers.endpoint import Endpoint
+from xagent_core.containers.images import Image
+from xagent_core.containers.streams import AttachedStreams
+from xagent_core.errors import BackendError, BackendPermissionError, BackendUnavailableError, SandboxStartError
+
+__all__ = ["Advice", "Service", "unavailable"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Starts and kills of sandboxes wait for the service, which does about as many at once on a few cores.
+_THREADS: Final = 8
+_ATTACH: Final = "stream=1&stdin=1&stdout=1&stderr=1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Advice:
+    """What is said to a user of one engine when it does not work.
+
+    Attributes:
+        component: The backend's name.
+        service: What the engine's users call it: `Docker daemon`.
+        start: How it is started or found.
+        permit: What a user does who may not use it.
+        certificates: Where its certificates are.
+        refusals: Advice by words of the service, in lower case.
+    """
+
+    component: str
+    service: str
+    start: str
+    permit: str
+    certificates: str = ""
+    refusals: Mapping[str, str]
+
+
+class Service(ABC):
+    """A container engine that answered, and can hold the policies that are no choice.
+
+    The plain methods that `call` gets are the SDK's: they block.
+
+    Attributes:
+        advice: Its words in errors; `advice.component` is the backend's name.
+        endpoint: Its address.
+        api: Where its API begins: `/v1.41`.
+        internet: Whether the network for programs that may reach the internet exists.
+    """
+
+    advice: Advice
+    internet: bool = False
+
+    def __init__(self, endpoint: Endpoint, *, api: str, pool: ThreadPoolExecutor) -> None:
+        self.endpoint = endpoint
+        self.api = api
+        self._pool = pool
+
+    @property
+    @abstractmethod
+    def refusal(self) -> type[Exception]:
+        """What the SDK raises when the service refuses; it has `status_code` and `explanation`."""
+
+    @property
+    @abstractmethod
+    def foreign(self) -> tuple[type[BaseException], ...]:
+        """All that a call of the SDK can raise."""
+
+    @abstractmethod
+    async def describe(self) -> tuple[str, str]:
+        """Asks the service who it is.
+
+        Returns:
+            Its version, and one sentence for a reader.
+
+        Raises:
+            BackendUnavailableError: It does not answer.
+        """
+
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What is enforced there."""
+
+    @abstractmethod
+    async def create(self, spec: SandboxSpec, image: Image, *, name: str, labels: Mapping[str, str]) -> str:
+        """Creates a container, and does not start it.
+
+        Returns:
+            Its id.
+
+        Raises:
+            ImageNotFoundError: The image was removed.
+            SandboxStartError: Anything else, a limit that would not be held included.
+            BackendUnavailableError: Nothing answers.
+        """
+
+    @abstractmethod
+    async def start(self, container: str) -> None:
+        """Starts a container.
+
+        Raises:
+            SandboxStartError: It could not.
+            BackendUnavailableError: Nothing answers.
+        """
+
+    @abstractmethod
+    async def remove(self, container: str) -> bool:
+        """Kills a container and removes it, in whatever state it is; one that is gone already is fine.
+
+        Returns:
+            Whether it is gone now; otherwise the service is about to remove it by itself.
+
+        Raises:
+            BackendError: The service could not do it or does not answer.
+        """
+
+    @abstractmethod
+    async def sandboxes(self) -> Mapping[str, Mapping[str, str]]:
+        """The labels of all containers that have the label `xagent-sandbox`, by id.
+
+        Raises:
+            BackendError: The service does not answer.
+        """
+
+    @abstractmethod
+    async def image(self, name: str) -> Image | None:
+        """Looks an image up.
+
+        Raises:
+            BackendUnavailableError: The service does not answer.
+        """
+
+    @abstractmethod
+    async def pull(self, name: str, language: str) -> None:
+        """Pulls an image.
+
+        Raises:
+            ImageNotFoundError: The registry cannot be reached, or does not have it.
+            BackendUnavailableError: The service does not answer.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Frees its connections, and with `super().close()` its threads when their calls have ended."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    @classmethod
+    def threads(cls) -> ThreadPoolExecutor:
+        """Threads for the SDK's calls."""
+        return ThreadPoolExecutor(_THREADS, thread_name_prefix=f"xagent-{cls.advice.component}")
+
+    async def call(self, doing: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs a method of the SDK in a thread. A call that was begun ends, whether or not somebody waits for it.
+
+        Args:
+            doing: What is asked of the service, for the error: `the daemon could not DOING`.
+            function: The method.
+            *args: Its arguments.
+            **kwargs: The same.
+
+        Raises:
+            self.refusal: With status 404 or 409: only the caller knows what that means.
+            SandboxStartError: The service refused.
+            BackendUnavailableError: It does not answer any more.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._pool, functools.partial(function, *args, **kwargs))
+        except self.foreign as error:
+            if isinstance(error, self.refusal) and getattr(error, "status_code", None) in (404, 409):
+                raise
+            raise self._failure(error, doing) from error
+
+    async def attach(self, container: str) -> AttachedStreams:
+        """Connects the streams of a container that is not yet started: later, output could be lost.
+
+        Raises:
+            SandboxStartError: The service refused.
+            BackendUnavailableError: Nothing answers.
+        """
+        path = f"{self.api}/containers/{container}/attach?{_ATTACH}"
+        try:
+            streams = await self.endpoint.connect(lambda: AttachedStreams(path))
+            try:
+                status = await streams.attached()
+            except BaseException:
+                streams.close()
+                raise
+        except OSError as error:
+            raise unavailable(error, self.endpoint, self.advice) from error
+        if status not in (101, 200):
+            streams.close()
+            cause = f"the {self.advice.service} refused to attach to the sandbox with HTTP status {status}"
+            raise SandboxStartError(self.advice.component, cause)
+        return streams
+
+    def _failure(self, error: BaseException, doing: str) -> BackendError:
+        """Why the service did not do something: with its own words, or that it did not answer."""
+        if not isinstance(error, self.refusal):
+            return unavailable(error, self.endpoint, self.advice)
+        words = str(getattr(error, "explanation", None) or error).strip()
+        fix = next((fix for part, fix in self.advice.refusals.items() if part in words.lower()), "")
+        return SandboxStartError(self.advice.component, f"the {self.advice.service} could not {doing}: {words}", fix)
+
+
+def unavailable(error: BaseException, endpoint: Endpoint, advice: Advice) -> BackendUnavailableError:
+    """Why a service could not be reached at all.
+
+    Args:
+        error: What was raised by the SDK, its HTTP library, or the kernel.
+        endpoint: The service's address.
+        advice: The engine's words.
+    """
+    where, name, service = f"{endpoint.url} (from {endpoint.source})", advice.component, advice.service
+    _close_sockets(error)
+    for cause in _causes(error):
+        if isinstance(cause, PermissionError):
+            return BackendPermissionError(name, f"this user may not use {where}", advice.permit)
+        if isinstance(cause, FileNotFoundError):
+            return BackendUnavailableError(
+                name,
+                f"no {service} runs: there is no socket at {where}",
+                f"Install {service.partition(' ')[0]}. {advice.start}",
+            )
+        if isinstance(cause, ConnectionRefusedError):
+            return BackendUnavailableError(name, f"no {service} listens at {where}", advice.start)
+        if isinstance(cause, ssl.SSLError):
+            return BackendUnavailableError(
+                name, f"no secure connection to {where}: {cause.reason or cause}", advice.certificates
+            )
+        if isinstance(cause, TimeoutError):
+            return BackendUnavailableError(
+                name, f"the {service} at {where} does not answer in time", "See the log of the service."
+            )
+    return BackendUnavailableError(name, f"the {service} at {where} cannot be used: {error}", advice.start)
+
+
+def _close_sockets(error: BaseException) -> None:
+    """Closes what an SDK's `connect` leaves open when it is refused: an error that is kept would keep them, too."""
+    for cause in _causes(error):
+        for frame, _ in traceback.walk_tb(cause.__traceback__):
+            sock = frame.f_locals.get("sock")
+            if isinstance(sock, socket.socket):
+                sock.close()
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that caused it: the HTTP libraries hide causes among arguments."""
+    seen: set[int] = set()
+    stack: list[BaseException] = [error]
+    while stack:
+        current = stack.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        linked = (current.__cause__, current.__context__, getattr(current, "reason", None), *current.args)
+        stack.extend(link for link in linked if isinstance(link, BaseException))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from xagent_core.abc.backend import SandboxSpec
 from xagent_core.hardening import ALLOWED_SYSCALLS, DENIED_ERRNO, SYSCALL_RULES
 
-__all__ = ["CPU_PERIOD", "USER", "cpu_quota", "rlimits", "scratch_options", "seccomp_profile"]
+__all__ = ["CPU_PERIOD", "USER", "cpu_quota", "rlimits", "scratch_options", "seccomp_profile", "unheld"]
 
 USER: Final = 1000
 """Programs' user and group. No image needs to know them: the guest has HOME, and all that is writable is everyone's."""
 
 CPU_PERIOD: Final = 100_000
 """Microseconds over which the CPU quota counts."""
+
+
+# Words of engines' warnings when they drop a limit ("Your kernel does not support swap limit capabilities or the
+# cgroup is not mounted. Memory limited without swap."), by the limit that is lost.
+_WARNINGS: Final = {"memory": ("memory", "swap"), "cpus": ("cpu", "cfs"), "processes": ("pids",)}
 
 
 def cpu_quota(spec: SandboxSpec) -> int:
@@ -60,3 +66,13 @@ def seccomp_profile() -> dict[str, Any]:
             {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": DENIED_ERRNO},
         ],
     }
+
+
+def unheld(warnings: Iterable[str], spec: SandboxSpec) -> list[str]:
+    """An engine's warnings that a limit was dropped which the spec wants to be held."""
+    return [
+        warning
+        for warning in warnings
+        for limit, words in _WARNINGS.items()
+        if limit not in spec.unenforced and any(word in warning.lower() for word in words)
+    ]

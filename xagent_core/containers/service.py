@@ -210,7 +210,8 @@ class Service(ABC):
 
     def _failure(self, error: BaseException, doing: str) -> BackendError:
         """Why the service did not do something: with its own words, or that it did not answer."""
-        if not isinstance(error, self.refusal):
+        answered = getattr(error, "response", None) is not None or bool(getattr(error, "explanation", None))
+        if not isinstance(error, self.refusal) or not answered:
             return unavailable(error, self.endpoint, self.advice)
         words = str(getattr(error, "explanation", None) or error).strip()
         fix = next((fix for part, fix in self.advice.refusals.items() if part in words.lower()), "")

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from xagent_docker.capabilities import capabilities_of
-from xagent_docker.container import unheld
 from xagent_docker.daemon import _check
 
 from xagent_core import BackendUnavailableError, NetworkPolicy
 from xagent_core.abc.backend import SandboxSpec
 from xagent_core.abc.language import Packages
-from xagent_core.containers.render import seccomp_profile
+from xagent_core.containers.render import seccomp_profile, unheld
 
 # What `docker info` of a daemon says that holds everything.
 INFO: dict[str, Any] = {

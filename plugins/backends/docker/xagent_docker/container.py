@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from xagent_core.abc.backend import SandboxSpec
 from xagent_core.containers.render import (
@@ -17,11 +17,7 @@ from xagent_core.containers.render import (
 )
 from xagent_core.types import NetworkPolicy
 
-__all__ = ["container_config", "unheld"]
-
-# Words of the daemon's warnings when it drops a limit ("Your kernel does not support swap limit capabilities or the
-# cgroup is not mounted. Memory limited without swap."), by the limit that is lost.
-_WARNINGS: Final = {"memory": ("memory", "swap"), "cpus": ("cpu", "cfs"), "processes": ("pids",)}
+__all__ = ["container_config"]
 
 
 def container_config(
@@ -93,13 +89,3 @@ def container_config(
         "AttachStderr": True,
         "HostConfig": host,
     }
-
-
-def unheld(warnings: Iterable[str], spec: SandboxSpec) -> list[str]:
-    """The daemon's warnings that a limit was dropped which the spec wants to be held."""
-    return [
-        warning
-        for warning in warnings
-        for limit, words in _WARNINGS.items()
-        if limit not in spec.unenforced and any(word in warning.lower() for word in words)
-    ]

@@ -14,10 +14,11 @@ from requests.exceptions import RequestException
 
 from xagent_core.abc.backend import Capabilities, SandboxSpec
 from xagent_core.containers.images import Image
+from xagent_core.containers.render import unheld
 from xagent_core.containers.service import Advice, Service, unavailable
 from xagent_core.errors import BackendError, BackendUnavailableError, ImageNotFoundError, SandboxStartError
 from xagent_docker.capabilities import capabilities_of
-from xagent_docker.container import container_config, unheld
+from xagent_docker.container import container_config
 from xagent_docker.endpoint import COMPONENT, DockerEndpoint, find_endpoint
 
 __all__ = ["Daemon"]

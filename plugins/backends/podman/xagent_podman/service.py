@@ -1,0 +1,294 @@
+"""Calls one Podman service through the `podman` package."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from platformdirs import user_cache_path
+from podman.api import APIClient
+from podman.errors import APIError, PodmanError
+from requests.exceptions import RequestException
+
+from xagent_core.abc.backend import Capabilities, SandboxSpec
+from xagent_core.containers.endpoint import Endpoint
+from xagent_core.containers.images import Image
+from xagent_core.containers.render import unheld
+from xagent_core.containers.service import Advice, Service, unavailable
+from xagent_core.errors import BackendError, BackendUnavailableError, ImageNotFoundError, SandboxStartError
+from xagent_podman.capabilities import capabilities_of, reaches_internet
+from xagent_podman.container import container_spec, write_profile
+from xagent_podman.endpoint import COMPONENT, DEFAULT, find_endpoint, wake
+
+__all__ = ["PodmanService"]
+
+_API: Final = "4.0.0"
+_OLDEST: Final = (4, 3)
+_HELLO_SECONDS: Final = 4
+_CALL_SECONDS: Final = 60
+_PULL_SECONDS: Final = 3600
+_FOREIGN: Final = (PodmanError, RequestException, OSError)
+_ADVICE: Final = Advice(
+    component=COMPONENT,
+    service="Podman service",
+    start="Start it (`systemctl --user start podman.socket`, or `podman system service --time=0`), or set "
+    "CONTAINER_HOST.",
+    permit="Use the rootless service of your own user: unset CONTAINER_HOST, or run `podman system service`.",
+    refusals={
+        "seccomp profile": "The service must see the files of this machine: run xagent where Podman runs.",
+        "executable file": "Use an image that has sh on its PATH.",
+        "no space left": "Free space on the disk of Podman: `podman system df` shows what takes it.",
+        "unified": "crun refuses this layout of cgroups: install runc, and name it in containers.conf or the option "
+        "`runtime`.",
+        "short-name": "Name the image with its registry, as in `docker.io/library/python:3`.",
+    },
+)
+
+
+class PodmanService(Service):
+    """A service that answered, and can hold the policies that are no choice.
+
+    Attributes:
+        info: What `podman info` tells.
+    """
+
+    advice = _ADVICE
+    refusal = APIError
+    foreign = _FOREIGN
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        client: APIClient,
+        info: Mapping[str, Any],
+        pool: ThreadPoolExecutor,
+        *,
+        profile: Path,
+        runtime: str | None,
+        network: str,
+    ) -> None:
+        # Only the Docker-compatible request attaches to a container that is not started yet.
+        super().__init__(endpoint, api="/v1.41", pool=pool)
+        self.info = info
+        self.internet = reaches_internet(info)
+        self._client = client
+        self._profile = profile
+        self._runtime = runtime
+        self._network = network
+
+    @classmethod
+    async def connect(
+        cls, base_url: str | None, environ: Mapping[str, str], *, runtime: str | None = None, network: str = ""
+    ) -> PodmanService:
+        """Finds the service, starts it where that is allowed, and asks it who it is.
+
+        Args:
+            base_url: Its address, if it is not to be looked for.
+            environ: The environment.
+            runtime: The OCI runtime, else its default.
+            network: The network of programs that may reach the internet, else its default.
+
+        Raises:
+            BackendUnavailableError: It does not answer, or cannot hold sandboxes.
+        """
+        pool = cls.threads()
+        loop = asyncio.get_running_loop()
+        try:
+            endpoint = await loop.run_in_executor(pool, find_endpoint, base_url, environ)
+            client, info = await loop.run_in_executor(pool, _open, endpoint)
+            try:
+                _check(info)
+                profile = await loop.run_in_executor(pool, _profile)
+            except BaseException:
+                client.close()
+                raise
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        return cls(endpoint, client, info, pool, profile=profile, runtime=runtime, network=network)
+
+    async def wake(self) -> None:
+        """Starts the service again if it has ended since: one that nobody uses does.
+
+        Raises:
+            BackendUnavailableError: It cannot be started.
+        """
+        await self.call("wake up", _wake, self.endpoint)
+
+    async def describe(self) -> tuple[str, str]:
+        """Asks for its version."""
+        info = await self.call("tell its state", _get, self._client, "info")
+        version = str(info["version"]["Version"])
+        how = "rootless" if info["host"]["security"]["rootless"] else "rootful"
+        return version, f"Podman {version}, {how}, at {self.endpoint.url}"
+
+    def capabilities(self) -> Capabilities:
+        """What `podman info` says that the kernel holds."""
+        return capabilities_of(self.info, internet=self.internet)
+
+    async def create(self, spec: SandboxSpec, image: Image, *, name: str, labels: Mapping[str, str]) -> str:
+        """Creates a container, and takes a warning that a limit was dropped for an error."""
+        document = container_spec(
+            spec,
+            name=name,
+            image=image.name,
+            labels=labels,
+            profile=self._profile,
+            runtime=self._runtime,
+            network=self._network,
+        )
+        try:
+            answer = await self.call("create the sandbox", _post, self._client, "containers/create", document)
+        except APIError as error:
+            if "no such image" in str(error.explanation).lower() or "image not known" in str(error.explanation).lower():
+                raise ImageNotFoundError(COMPONENT, f"image {image.name} was removed") from error
+            raise SandboxStartError(COMPONENT, f"the service could not create it: {error.explanation}") from error
+        if lost := unheld(answer.get("Warnings") or (), spec):
+            raise SandboxStartError(COMPONENT, f"Podman would not hold a limit: {lost[0]}", "See `xagent doctor`.")
+        return str(answer["Id"])
+
+    async def start(self, container: str) -> None:
+        """Starts a container."""
+        try:
+            await self.call("start the sandbox", _post, self._client, f"containers/{container}/start")
+        except APIError as error:
+            raise SandboxStartError(COMPONENT, f"the service could not start it: {error.explanation}") from error
+
+    async def state(self, container: str) -> Mapping[str, Any] | None:
+        """What the service knows of a container's process; None where the container is gone.
+
+        Raises:
+            BackendError: The service does not answer.
+        """
+        try:
+            found = await self.call(f"inspect {container[:12]}", _get, self._client, f"containers/{container}/json")
+        except APIError:
+            return None
+        state: Mapping[str, Any] = found["State"]
+        return state
+
+    async def remove(self, container: str) -> bool:
+        """Removes a container by force; the service waits for a removal that has begun by itself."""
+        try:
+            await self.call(f"remove {container[:12]}", _delete, self._client, f"containers/{container}")
+        except APIError as error:
+            if error.status_code != 404:
+                cause = f"the service could not remove {container}: {error.explanation}"
+                raise BackendError(COMPONENT, cause) from error
+        return True
+
+    async def sandboxes(self) -> Mapping[str, Mapping[str, str]]:
+        """Lists containers in all states."""
+        filters = json.dumps({"label": ["xagent-sandbox=true"]})
+        found = await self.call(
+            "list its containers", _get, self._client, "containers/json", {"all": "true", "filters": filters}
+        )
+        return {container["Id"]: container["Labels"] for container in found or ()}
+
+    async def image(self, name: str) -> Image | None:
+        """Looks for an image under this name, and under that of `docker.io` and `localhost`, as Podman does."""
+        try:
+            await self.call(f"inspect image {name}", _get, self._client, f"images/{quote(name)}/json")
+        except APIError:
+            return None
+        return Image(name)
+
+    async def pull(self, name: str, language: str) -> None:
+        """Pulls an image."""
+        try:
+            await self.call(f"pull {name}", _pull, self._client, name)
+        except BackendUnavailableError:
+            raise
+        except (BackendError, APIError) as error:
+            words = error.cause if isinstance(error, BackendError) else str(error.explanation)
+            raise ImageNotFoundError(
+                COMPONENT,
+                f"image {name} cannot be pulled: {words}",
+                f"Check the network, or give Podman an image that was built: see `xagent images build {language}`.",
+            ) from error
+
+    def close(self) -> None:
+        """Frees its connections, and its threads when their calls have ended."""
+        self._client.close()
+        super().close()
+
+
+def _open(endpoint: Endpoint) -> tuple[APIClient, Mapping[str, Any]]:
+    client = APIClient(
+        base_url=endpoint.url,
+        version=_API,
+        timeout=_HELLO_SECONDS,
+        user_agent="xagent",
+        max_pool_size=16,
+    )
+    try:
+        _wake(endpoint)
+        info: Mapping[str, Any] = _get(client, "info")
+    except _FOREIGN as error:
+        client.close()
+        raise unavailable(error, endpoint, _ADVICE) from error
+    client.timeout = _CALL_SECONDS
+    return client, info
+
+
+def _wake(endpoint: Endpoint) -> None:
+    if endpoint.source == DEFAULT:
+        wake(endpoint)
+    else:
+        endpoint.check()
+
+
+def _profile() -> Path:
+    try:
+        return write_profile(user_cache_path("xagent"))
+    except OSError as error:
+        raise BackendUnavailableError(
+            COMPONENT,
+            f"the list of system calls, which Podman reads from a file, cannot be written: {error}",
+            "Set XDG_CACHE_HOME to a folder that can be written to.",
+        ) from error
+
+
+def _check(info: Mapping[str, Any]) -> None:
+    version = str(info["version"]["Version"])
+    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+        needed = ".".join(map(str, _OLDEST))
+        raise BackendUnavailableError(
+            COMPONENT, f"this is Podman {version}, and {needed} is needed", f"Install Podman {needed} or newer."
+        )
+    if not info["host"]["security"]["seccompEnabled"]:
+        raise BackendUnavailableError(
+            COMPONENT,
+            "Podman cannot filter system calls here, so sandboxes would not hold",
+            "Use a kernel with CONFIG_SECCOMP_FILTER and a Podman built with seccomp.",
+        )
+
+
+def _get(client: APIClient, path: str, params: Mapping[str, str] | None = None) -> Any:
+    response = client.get(path, params=params)
+    response.raise_for_status()
+    return response.json()
+
+
+def _post(client: APIClient, path: str, document: Mapping[str, Any] | None = None) -> Any:
+    body = json.dumps(document) if document is not None else None
+    response = client.post(path, data=body, headers={"Content-Type": "application/json"})
+    response.raise_for_status()
+    return response.json() if response.content else None
+
+
+def _delete(client: APIClient, path: str) -> None:
+    client.delete(path, params={"force": "true", "v": "true", "timeout": "0"}).raise_for_status()
+
+
+def _pull(client: APIClient, name: str) -> None:
+    response = client.post("images/pull", params={"reference": name}, stream=True, timeout=_PULL_SECONDS)
+    response.raise_for_status()
+    for line in response.iter_lines():
+        if error := json.loads(line).get("error"):
+            raise APIError(error, explanation=error)

@@ -37,7 +37,8 @@ PLUGINS = sorted(file.parent for file in ROOT.glob("plugins/**/pyproject.toml") 
 LANGUAGES = [folder for folder in PLUGINS if folder.parent.name == "languages"]
 ENGINES = [folder.name for folder in PLUGINS if folder.parent.name == "backends"]
 PYTHONS = ["3.11", "3.12", "3.13"]
-DEBIAN = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "bwrap": "bubblewrap", "pgrep": "procps",
+DEBIAN = {"dockerd": "docker.io", "podman": "podman", "runc": "runc",
+          "mmdebstrap": "mmdebstrap", "bwrap": "bubblewrap", "pgrep": "procps",
           "redis-server": "redis-server", "prometheus": "prometheus", "amtool": "prometheus-alertmanager",
           "docker-compose": "docker-compose"}  # fmt: skip
 

@@ -180,7 +180,7 @@ def pytest(session: nox.Session, *options: str, with_engines: bool = CI) -> None
     install_engines(session)
     with docker_daemon(session):
         session.run("xagent", "images", "build")
-        session.run("pytest", *arguments, env={"XAGENT_REQUIRE_ENGINES": ",".join(ENGINES)})
+        session.run("pytest", *arguments, env={"XAGENT_REQUIRE_ENGINES": ",".join([*ENGINES, "redis-server"])})
 
 
 def plugin_rules(names: list[str]) -> str:

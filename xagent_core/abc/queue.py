@@ -291,8 +291,8 @@ class QueueRegistration:
     Attributes:
         name: What users write.
         summary: One line.
-        factory: Called with the options of `[queues.NAME]`, among them `url`; imports the heavy module when it is
-            called.
+        factory: Called with the options of `[queues.NAME]` that are not the books' own: `url` where one is known,
+            and always `prefix`, which keeps queues on one server apart. Imports the heavy module when it is called.
         api_version: The version of the plugin interface that it was written for.
     """
 

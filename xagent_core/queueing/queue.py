@@ -363,7 +363,7 @@ def get_queue(
     try:
         config = BooksConfig(**{key: given.pop(key) for key in known & given.keys()})
         retry = RetryPolicy(**given.pop("retry", {}))
-        carrier = registration.factory(given)
+        carrier = registration.factory({**given, "prefix": config.prefix})
     except ImportError as error:
         distribution = plugins.queues.distribution(registration.name)
         raise ConfigError(

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from xagent_core.testing.backends import BackendConformance as BackendConformance
+    from xagent_core.testing.queues import QueueConformance as QueueConformance
     from xagent_core.testing.suite import Conformance as Conformance
     from xagent_core.testing.suite import required_fixture as required_fixture
     from xagent_core.testing.suite import waive as waive
 
 _HOMES: Final = {
+    "queues": "QueueConformance",
     "backends": "BackendConformance",
     "suite": "Conformance required_fixture waive",
 }

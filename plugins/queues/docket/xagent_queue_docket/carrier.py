@@ -40,7 +40,7 @@ class DocketCarrier(Carrier):
 
     name = "docket"
 
-    def __init__(self, url: str = "memory://", *, prefix: str = "xagent-docket") -> None:
+    def __init__(self, url: str = "memory://", *, prefix: str = "xagent") -> None:
         if not url.startswith(("redis://", "rediss://", "unix://", "memory://")):
             raise ConfigError(
                 "queue docket", f"{without_secrets(url)} is no URL that it knows", "Use redis:// or memory://."
@@ -112,7 +112,7 @@ class DocketCarrier(Carrier):
     async def _docket(self, queue: str) -> Docket:
         async with self._opening:
             if queue not in self._dockets:
-                docket = Docket(name=f"{self._prefix}-{queue}", url=self._url, execution_ttl=timedelta(0))
+                docket = Docket(name=f"{self._prefix}-docket-{queue}", url=self._url, execution_ttl=timedelta(0))
                 docket.register(_nowhere, names=[_TASK])
                 self._dockets[queue] = await self._stack.enter_async_context(docket)
             return self._dockets[queue]

@@ -135,6 +135,7 @@ class Jobs(Conformance, suite=True):
         async with rig.worker(slots=3):
             while not all([(await rig.queue.job(job.id)).over for job in jobs]):
                 busiest = max(busiest, (await rig.queue.stats()).of().running)
+                await asyncio.sleep(0.01)
         assert busiest == 3
 
     async def test_workers_share_the_work(self, rig: Rig) -> None:

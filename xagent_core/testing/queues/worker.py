@@ -61,8 +61,10 @@ def play(job: FakeJob) -> FakeRun:
     if current is not None and current.attempt <= told["times"]:
         if told["kills"]:
             os.kill(os.getpid(), signal.SIGKILL)
-        if told["fails"]:
-            raise SandboxLostError("fake", "it was lost as the test asked for", code_ran=told["fails"])
+        if told["fails"] == "no":
+            raise SandboxLostError("fake", "it was lost as the test asked for", code_ran="no")
+        if told["fails"] == "maybe":
+            return FakeRun(lost=True)
     return FakeRun(
         pieces=[("stdout", piece.encode()) for piece in told["pieces"]],
         pause=told["pause"],

@@ -96,23 +96,27 @@ class DocketCarrier(Carrier):
         async def run(job_id: str) -> None:
             await deliver(job_id, queue)
 
-        docket = await self._docket(queue)
-        docket.register(run, names=[_TASK])
-        async with Worker(
-            docket,
-            concurrency=slots,
-            redelivery_timeout=_REDELIVERY,
-            reconnection_delay=timedelta(seconds=1),
-            minimum_check_interval=_POLL,
-            schedule_automatic_tasks=False,
-        ) as worker:
-            # Cancelled, it takes no further messages and returns when those that it has are done.
-            await worker.run_forever()
+        # A docket of its own: where two workers share a process, each must be called for what it has taken.
+        async with self._made(queue) as docket:
+            docket.register(run, names=[_TASK])
+            async with Worker(
+                docket,
+                concurrency=slots,
+                redelivery_timeout=_REDELIVERY,
+                reconnection_delay=timedelta(seconds=1),
+                minimum_check_interval=_POLL,
+                schedule_automatic_tasks=False,
+            ) as worker:
+                # Cancelled, it takes no further messages and returns when those that it has are done.
+                await worker.run_forever()
+
+    def _made(self, queue: str) -> Docket:
+        return Docket(name=f"{self._prefix}-docket-{queue}", url=self._url, execution_ttl=timedelta(0))
 
     async def _docket(self, queue: str) -> Docket:
         async with self._opening:
             if queue not in self._dockets:
-                docket = Docket(name=f"{self._prefix}-docket-{queue}", url=self._url, execution_ttl=timedelta(0))
+                docket = self._made(queue)
                 docket.register(_nowhere, names=[_TASK])
                 self._dockets[queue] = await self._stack.enter_async_context(docket)
             return self._dockets[queue]

@@ -43,7 +43,7 @@ _GUEST: Final = f"""
 umask 022
 n='
 '
-mkdir -p {WORKSPACE} {STATE} && cd {WORKSPACE} && : >{STATE}/stdin || exit 70
+[ -d {WORKSPACE} ] && [ -d {STATE} ] || mkdir -p {WORKSPACE} {STATE}; cd {WORKSPACE} && : >{STATE}/stdin || exit 70
 exec 3<&0 4>&1 5>&2 </dev/null 2>/dev/null
 finish() {{
   o=- m=- t=- g=/sys/fs/cgroup

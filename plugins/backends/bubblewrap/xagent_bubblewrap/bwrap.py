@@ -16,6 +16,7 @@ from xagent_bubblewrap.forkserver import READY_FD, SCRATCH, SECCOMP_FD
 from xagent_bubblewrap.rootfs import Entry
 from xagent_core.abc.backend import SandboxSpec
 from xagent_core.errors import BackendUnavailableError
+from xagent_core.guest.script import STATE, WORKSPACE
 
 __all__ = ["TOOLS", "Bwrap", "Word", "arguments", "find_bwrap", "hidden_paths", "userns_obstacle"]
 
@@ -168,6 +169,8 @@ def arguments(
         *("--ro-bind", (root, ""), "/", "--proc", "/proc", "--dev", "/dev"),
         *("--bind", f"{SCRATCH}/shm", "/dev/shm", "--remount-ro", "/dev"),  # noqa: S108 - paths inside
         *("--bind", f"{SCRATCH}/tmp", "/tmp", "--chdir", "/tmp"),  # noqa: S108
+        # The guest's folders: it would have to start a program for them.
+        *("--dir", WORKSPACE, "--dir", STATE),
     ]
     for path in hidden:
         words += ["--ro-bind", "/dev/null", path]

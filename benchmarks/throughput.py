@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from docker.client import from_env
 
@@ -35,6 +38,8 @@ class Sustained:
         rival: The plain loop's.
         job: What a caller of xagent waited.
         rival_job: What a turn of the plain loop took.
+        cpu: Processor seconds of the whole machine for each of xagent's executions, the kernel's work included.
+        rival_cpu: Likewise, of the plain loop's.
     """
 
     backend: str
@@ -43,20 +48,30 @@ class Sustained:
     rival: float = 0.0
     job: Latency | None = None
     rival_job: Latency | None = None
+    cpu: float = 0.0
+    rival_cpu: float = 0.0
 
 
 @dataclass(slots=True)
 class _Tally:
     seconds: list[float] = field(default_factory=list)
     elapsed: float = 0.0
+    busy: float = 0.0
 
-    def add(self, seconds: list[float], elapsed: float) -> None:
-        self.seconds += seconds
+    async def take(self, job: Callable[[], Awaitable[float]], consumers: int, seconds: float) -> None:
+        before = _busy_seconds()
+        taken, elapsed = await consume(job, consumers, seconds)
+        self.busy += _busy_seconds() - before
+        self.seconds += taken
         self.elapsed += elapsed
 
     @property
     def rate(self) -> float:
         return len(self.seconds) / self.elapsed
+
+    @property
+    def cpu(self) -> float:
+        return self.busy / len(self.seconds)
 
 
 async def sustained(backend: str, *, consumers: int, seconds: float) -> Sustained:
@@ -101,14 +116,21 @@ async def _both(
 
                 # What stood by before the start is no throughput: the pool is in its stride before time is taken.
                 await consume(execute, consumers, min(1.0, seconds / 4))
-                ours.add(*await consume(execute, consumers, seconds / _SLICES))
+                await ours.take(execute, consumers, seconds / _SLICES)
                 await settled(engine, ready=0)
-            rival.add(*await consume(plain, consumers, seconds / _SLICES))
+            await rival.take(plain, consumers, seconds / _SLICES)
     if client is not None:
         client.close()
     return Sustained(
-        backend, consumers, ours.rate, rival.rate, latency_of(ours.seconds), latency_of(rival.seconds)
+        backend=backend, consumers=consumers, ours=ours.rate, rival=rival.rate, job=latency_of(ours.seconds),
+        rival_job=latency_of(rival.seconds), cpu=ours.cpu, rival_cpu=rival.cpu,
     )  # fmt: skip
+
+
+def _busy_seconds() -> float:
+    """What all processors have worked since the machine started (proc(5): user, nice, system, irq, softirq)."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text("ascii").split("\n", 1)[0].split()[1:8]]
+    return (sum(ticks[:3]) + sum(ticks[5:7])) / os.sysconf("SC_CLK_TCK")
 
 
 def _bwrap_run() -> float:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import io
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,11 +24,9 @@ from xagent_core import (
     ConfigError,
     Engine,
     ImageNotFoundError,
-    PolicyNotSupportedError,
-    SandboxLostError,
     SandboxStartError,
 )
-from xagent_core.types import ExecutionRequest, NetworkPolicy
+from xagent_core.types import ExecutionRequest
 
 needs_docker = pytest.mark.engine("docker")
 
@@ -179,92 +174,3 @@ async def test_an_image_without_sh(engine: Engine, client: APIClient) -> None:
             await engine.backend.start(dataclasses.replace(spec, image="xagent-test:empty"))
     finally:
         client.remove_image("xagent-test:empty")
-
-
-class ThrowAwayDaemon:
-    """A Docker daemon of its own beside the machine's, with no network."""
-
-    def __init__(self, folder: Path) -> None:
-        self.url = f"unix://{folder}/s"
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        names = ("data-root", "exec-root", "pidfile", "host", "containerd-namespace", "containerd-plugins-namespace")
-        values = (self._folder / "data", self._folder / "exec", self._folder / "pid", self.url, "xt", "xtp")
-        options = [f"--{name}={value}" for name, value in zip(names, values, strict=True)]
-        # Where process 1 does not reap, the containerd of a killed daemon stays as a zombie, and passes for alive.
-        (self._folder / "exec/containerd/containerd.pid").unlink(missing_ok=True)
-        log = (self._folder / "log").open("ab")
-        with log:
-            # In a network namespace of its own: --bridge=none removes docker0, which another daemon may need.
-            command = ["unshare", "--net", "dockerd", *options, "--bridge=none", "--iptables=false"]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        for _ in range(300):
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
-                sock.connect(self.url.removeprefix("unix://"))
-                return
-            time.sleep(0.1)
-        pytest.fail((self._folder / "log").read_text())
-
-    def kill(self) -> None:
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        self._end(signal.SIGTERM)
-        # One that was killed has left the mount of its data folder on itself.
-        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-        for path in [path for path in reversed(mounts) if path.startswith(f"{self._folder}/")]:
-            subprocess.run(["umount", path], check=True)
-
-    def _end(self, how: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(how)
-        self._process.wait()
-
-
-@pytest.fixture
-async def daemon(folder: Path, image: str, client: APIClient) -> AsyncIterator[ThrowAwayDaemon]:
-    if os.geteuid() != 0 or shutil.which("dockerd") is None:
-        pytest.skip("needs root and dockerd")
-    daemon = ThrowAwayDaemon(folder)
-    daemon.start()
-    other = APIClient(daemon.url, version="auto")
-    other.load_image(b"".join(client.get_image(image)))
-    yield daemon
-    daemon.stop()
-    other.close()
-
-
-@needs_docker
-async def test_a_daemon_that_dies_in_the_middle(daemon: ThrowAwayDaemon, make_engine: Callable[..., Engine]) -> None:
-    async with make_engine(DockerBackend(base_url=daemon.url)) as engine:
-        spec = engine.plan(ExecutionRequest(code="", language="test-sh")).spec
-        ready = await engine.backend.start(spec)
-        running = asyncio.ensure_future(engine.execute("sleep 60", language="test-sh"))
-        await asyncio.sleep(2)
-
-        await asyncio.to_thread(daemon.kill)
-
-        with pytest.raises(SandboxLostError) as caught:
-            await running
-        assert caught.value.code_ran == "maybe"
-        with pytest.raises(SandboxLostError) as caught:
-            await ready.send(b"echo\n")
-        assert caught.value.code_ran == "no"
-        with pytest.raises(BackendUnavailableError, match="no Docker daemon listens"):
-            await engine.backend.start(spec)
-        assert not (await engine.backend.probe()).available
-
-        await asyncio.to_thread(daemon.start)
-
-        assert (await engine.execute("echo back", language="test-sh")).output == "back\n"
-
-
-@needs_docker
-async def test_a_daemon_without_a_network_offers_none(
-    daemon: ThrowAwayDaemon, make_engine: Callable[..., Engine]
-) -> None:
-    async with make_engine(DockerBackend(base_url=daemon.url)) as engine:
-        with pytest.raises(PolicyNotSupportedError, match="internet"):
-            await engine.execute("echo", language="test-sh", network=NetworkPolicy.INTERNET)

@@ -24,6 +24,7 @@ class End:
     def __init__(self) -> None:
         self.exit_code: int | None = None
         self.oom_killed = False
+        self.killed_by_daemon = False
         self.died = asyncio.Event()
         self.removed = asyncio.Event()
 
@@ -43,7 +44,11 @@ class Events:
     """
 
     def __init__(self, endpoint: Endpoint, *, api: str, owner: str, since: int) -> None:
-        filters = {"type": ["container"], "event": ["die", "oom", "destroy"], "label": [f"xagent-owner={owner}"]}
+        filters = {
+            "type": ["container"],
+            "event": ["die", "oom", "kill", "destroy"],
+            "label": [f"xagent-owner={owner}"],
+        }
         # HTTP 1.0, so that the answer is not cut into chunks: it ends with the connection.
         self._request = (
             f"GET {api}/events?since={since}&filters={quote(json.dumps(filters))} HTTP/1.0\r\n"
@@ -105,6 +110,8 @@ class Events:
         match event.get("Action"):
             case "oom":
                 end.oom_killed = True
+            case "kill":
+                end.killed_by_daemon = True
             case "die":
                 code = str(actor.get("Attributes", {}).get("exitCode", ""))
                 end.exit_code = int(code) if code.isdecimal() else None

@@ -42,6 +42,9 @@ class DockerSandbox(ContainerSandbox):
             raise self._lost("its streams ended, and the daemon does not say that it did")
         if not end.died.is_set():
             raise self._lost("the daemon went away, or was restarted")
+        # A program that kills all that it can, or the kernel for want of memory, does so without the daemon.
+        if end.killed_by_daemon and self._removal is None:
+            raise self._lost("the daemon killed it, since it was stopped or somebody told it to")
         if end.exit_code == _SIGKILLED and not end.oom_killed:
             await _first(end.removed, self._events.lost, within=_OOM_SECONDS)
         return end.exit()

@@ -40,7 +40,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 DEBIAN = {"dockerd": "docker.io", "podman": "podman", "runc": "runc",
           "mmdebstrap": "mmdebstrap", "bwrap": "bubblewrap", "pgrep": "procps",
           "redis-server": "redis-server", "prometheus": "prometheus", "amtool": "prometheus-alertmanager",
-          "docker-compose": "docker-compose"}  # fmt: skip
+          "docker-compose": "docker-compose", "chromium": "chromium"}  # fmt: skip
 
 # pyenv's own programs for the versions that are not in use refuse to run: their folders come after what is on PATH.
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
@@ -127,6 +127,12 @@ def demo(session: nox.Session) -> None:
         options = f"--file examples/sales.csv --collect totals.json --output-dir {results}"
         session.run("sh", "-c", f"echo north south | {command} {options} {program}", external=True)
         session.log(f"{program} wrote totals.json: {Path(results, 'totals.json').read_text('utf-8').strip()}")
+
+
+@nox.session
+def page(session: nox.Session) -> None:
+    """Rebuilds the editor of the web page from the npm packages that it is made of; needs npm."""
+    session.run("sh", "plugins/servers/langserve/web/build.sh", external=True)
 
 
 @nox.session

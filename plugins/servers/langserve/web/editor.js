@@ -1,7 +1,7 @@
 // The editor of the page, made of CodeMirror's parts. `build.sh` bundles it to static/editor.js.
 
 import { closeBrackets, closeBracketsKeymap } from "@codemirror/autocomplete";
-import { defaultKeymap, history, historyKeymap, indentWithTab, temporarilySetFocusMode } from "@codemirror/commands";
+import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
 import { go } from "@codemirror/lang-go";
 import { javascript } from "@codemirror/lang-javascript";
 import { python } from "@codemirror/lang-python";
@@ -48,31 +48,29 @@ const look = EditorView.theme({
 /**
  * Makes an editor.
  * @param {HTMLElement} parent Where it is put.
- * @param {{nonce: string, label: string, describedBy: string, onRun: () => void, onChange: () => void}} options The nonce of the page's policy for the styles
- *   that it makes, its name for those who do not see it, and what happens on Ctrl-Enter and on a change.
+ * @param {{nonce: string, label: string, describedBy: string, onRun: () => void}} options The nonce of the page's
+ *   policy for the styles that it makes, its name for those who do not see it, and what happens on Ctrl-Enter.
  * @returns {{text: string, language: string, focus: () => void}} Its text and language can be read and set.
  */
-export function makeEditor(parent, { nonce, label, describedBy, onRun, onChange }) {
+export function makeEditor(parent, { nonce, label, describedBy, onRun }) {
   const syntax = new Compartment();
   let language = "";
   const run = () => {
     onRun();
     return true;
   };
-  // Whoever moves by keyboard must get out: Escape, then Tab leaves.
-  const leave = (view) => temporarilySetFocusMode(view);
   const view = new EditorView({
     parent,
     state: EditorState.create({
       extensions: [
         EditorView.cspNonce.of(nonce),
         EditorView.contentAttributes.of({ "aria-label": label, "aria-describedby": describedBy }),
-        EditorView.updateListener.of((update) => update.docChanged && onChange()),
         lineNumbers(), history(), drawSelection(), indentOnInput(), bracketMatching(), closeBrackets(),
         highlightActiveLine(), highlightSelectionMatches(), search({ top: true }),
         keymap.of([
           { key: "Mod-Enter", run }, ...closeBracketsKeymap, ...defaultKeymap.filter(({ key }) => key !== "Mod-Enter"),
-          ...historyKeymap, ...searchKeymap, { key: "Escape", run: leave }, indentWithTab,
+          // Whoever moves by keyboard gets out with Escape, then Tab: CodeMirror sees to that by itself.
+          ...historyKeymap, ...searchKeymap, indentWithTab,
         ]),
         syntax.of([]), syntaxHighlighting(colours), look,
       ],

@@ -153,6 +153,13 @@ def bench_queues(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.queues", *session.posargs)
 
 
+@nox.session
+def bench_guards(session: nox.Session) -> None:
+    """Judges guards against requests to the inside by the web tools' table of attacks, and writes what came of it."""
+    session.install("-e", ".", "-e", "plugins/tools/web", "drawbridge", "httpx-secure", "microsoft-antissrf")
+    session.run("python", "-m", "benchmarks.guards", *session.posargs)
+
+
 def install(session: nox.Session, *groups: str, options: list[str] | None = None) -> None:
     """Installs core and every plugin from the checkout, with all their extras, and what is in these groups."""
     session.install(*(options or []), *editable(ROOT, *PLUGINS), *group(*groups))

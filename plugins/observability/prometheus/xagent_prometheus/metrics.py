@@ -29,6 +29,9 @@ class Metrics:
         self._running = Gauge(
             "xagent_executions_running", "Programs that run or wait for a sandbox.", ["backend"], registry=registry
         )
+        self._started = Counter(
+            "xagent_executions_started", "Programs that were to be run.", ["backend"], registry=registry
+        )
         self._ended = Counter(
             "xagent_executions", "Programs that came to a result.", [*where, "status"], registry=registry
         )
@@ -69,6 +72,7 @@ class Metrics:
 
     def began(self, backend: str) -> None:
         """Counts a request that is about to run."""
+        self._started.labels(backend).inc()
         self._running.labels(backend).inc()
 
     def ended(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from xagent_core.owner import Owner
 
 BACKENDS = ("bubblewrap", "docker")
 EACH_BACKEND = [pytest.param(name, marks=pytest.mark.engine(name)) for name in BACKENDS]
+_FILTER = "xagent-sandbox=true"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +29,25 @@ class Container:
 
 def containers(backend: str) -> list[Container]:
     """All of xagent's containers on a backend, whoever owns them."""
-    return _docker_containers() if backend == "docker" else []
+    # Podman's own program, which needs no service, and not the code under test.
+    how = {"docker": _docker_containers, "podman": _podman_containers}
+    return how[backend]() if backend in how else []
 
 
 def _docker_containers() -> list[Container]:
     import docker
 
     with contextlib.closing(docker.from_env()) as client:
-        found = client.api.containers(all=True, filters={"label": "xagent-sandbox=true"})
+        found = client.api.containers(all=True, filters={"label": _FILTER})
+    return [
+        Container(id=entry["Id"], state=entry["State"], owner=entry["Labels"].get("xagent-owner", ""))
+        for entry in found
+    ]
+
+
+def _podman_containers() -> list[Container]:
+    command = ["podman", "ps", "--all", "--format", "json", "--filter", f"label={_FILTER}"]
+    found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout or "[]")
     return [
         Container(id=entry["Id"], state=entry["State"], owner=entry["Labels"].get("xagent-owner", ""))
         for entry in found

@@ -62,6 +62,7 @@ class ThrowAwayDaemon:
         with (self._folder / "log").open("ab") as log:
             # In a network namespace of its own: --bridge=none removes docker0, which another daemon may need.
             command = ["unshare", "--net", "dockerd", *options, "--bridge=none", "--iptables=false"]
+            command.append(f"--add-runtime=another={shutil.which('runc')}")
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         for _ in range(300):
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
@@ -187,3 +188,16 @@ async def test_a_daemon_that_stands_still(daemon, engine):
     with contextlib.suppress(BackendError):
         await engine.backend.reap()
     assert (await engine.execute("echo back", language="bash")).output == "back\n"
+
+
+async def test_the_runtime_that_is_asked_for_runs_it(daemon):
+    """The same runc under another name: what matters is that the daemon is told, as it would be of gVisor or Kata."""
+    backend = DockerBackend(base_url=daemon.url, pull=False, runtime="another")
+    async with Engine(backend, pool=PoolConfig(ready=0)) as engine:
+        sandbox = await start(engine)
+        try:
+            with contextlib.closing(docker.DockerClient(daemon.url)) as client:
+                assert client.api.inspect_container(sandbox.id)["HostConfig"]["Runtime"] == "another"
+        finally:
+            await sandbox.kill()
+        assert (await engine.execute("echo ran", language="bash")).output == "ran\n"

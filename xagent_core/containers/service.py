@@ -72,13 +72,12 @@ class Service(ABC):
 
     @property
     @abstractmethod
-    def refusal(self) -> type[Exception]:
-        """What the SDK raises when the service refuses; it has `status_code` and `explanation`."""
-
-    @property
-    @abstractmethod
     def foreign(self) -> tuple[type[BaseException], ...]:
         """All that a call of the SDK can raise."""
+
+    @abstractmethod
+    def refusal(self, error: BaseException) -> str | None:
+        """The service's own words where an error of the SDK means that it refused; None where it did not answer."""
 
     @abstractmethod
     async def describe(self) -> tuple[str, str]:
@@ -173,7 +172,7 @@ class Service(ABC):
             **kwargs: The same.
 
         Raises:
-            self.refusal: With status 404 or 409: only the caller knows what that means.
+            Exception: The SDK's own, for the answers 404 and 409: only the caller knows what they mean.
             SandboxStartError: The service refused.
             BackendUnavailableError: It does not answer any more.
         """
@@ -181,7 +180,7 @@ class Service(ABC):
         try:
             return await loop.run_in_executor(self._pool, functools.partial(function, *args, **kwargs))
         except self.foreign as error:
-            if isinstance(error, self.refusal) and getattr(error, "status_code", None) in (404, 409):
+            if getattr(error, "status_code", None) in (404, 409):
                 raise
             raise self._failure(error, doing) from error
 
@@ -210,10 +209,9 @@ class Service(ABC):
 
     def _failure(self, error: BaseException, doing: str) -> BackendError:
         """Why the service did not do something: with its own words, or that it did not answer."""
-        answered = getattr(error, "response", None) is not None or bool(getattr(error, "explanation", None))
-        if not isinstance(error, self.refusal) or not answered:
+        words = self.refusal(error)
+        if words is None:
             return unavailable(error, self.endpoint, self.advice)
-        words = str(getattr(error, "explanation", None) or error).strip()
         fix = next((fix for part, fix in self.advice.refusals.items() if part in words.lower()), "")
         return SandboxStartError(self.advice.component, f"the {self.advice.service} could not {doing}: {words}", fix)
 

@@ -44,7 +44,7 @@ class OwnerConformance(BackendSuite, suite=True):
         mark = new_mark()
         # As an interpreter that stands by: it waits for its source, the pipe of that name; or runs at once.
         work = ("sh", "-c", "while :; do sleep 1000; done") if state == "busy" else ("cat", mark)
-        spec = spec_of(engine, *spec_of(engine).command, mark, *work)
+        spec = spec_of(engine, *spec_of(engine).command, mark, "", *work)
         async with _owner(backend, spec) as owner:
             assert await seen(mark)
             owner.kill()

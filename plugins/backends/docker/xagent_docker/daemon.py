@@ -57,7 +57,6 @@ class Daemon(Service):
     """
 
     advice = _ADVICE
-    refusal = APIError
     foreign = _FOREIGN
 
     def __init__(
@@ -108,6 +107,10 @@ class Daemon(Service):
             raise
         daemon.internet = any(found["Name"] == network for found in networks)
         return daemon
+
+    def refusal(self, error: BaseException) -> str | None:
+        """What the daemon says."""
+        return str(error.explanation or error).strip() if isinstance(error, APIError) else None
 
     async def describe(self) -> tuple[str, str]:
         """Asks for its version."""

@@ -58,7 +58,6 @@ class PodmanService(Service):
     """
 
     advice = _ADVICE
-    refusal = APIError
     foreign = _FOREIGN
 
     def __init__(
@@ -119,6 +118,12 @@ class PodmanService(Service):
             BackendUnavailableError: It cannot be started.
         """
         await self.call("wake up", _wake, self.endpoint)
+
+    def refusal(self, error: BaseException) -> str | None:
+        """What the service says. The package raises the same where nothing answers, with another error behind it."""
+        if not isinstance(error, APIError) or error.__cause__ is not None:
+            return None
+        return str(error.explanation or error).strip()
 
     async def describe(self) -> tuple[str, str]:
         """Asks for its version."""

@@ -18,11 +18,11 @@ from benchmarks.machine import load, machine
 from benchmarks.peers.image import peer_image
 from benchmarks.peers.subjects import PEERS, PeerSubject, installed
 from benchmarks.raw_bwrap import RawBwrap
-from benchmarks.raw_docker import DockerRun, RawDocker, SdkLoop, image_and_spec
+from benchmarks.raw_docker import NO_NETWORK, DockerRun, RawDocker, SdkLoop, image_and_spec
 from benchmarks.report import write
 from benchmarks.results import Results
 from benchmarks.subjects import SAMPLES, engine_subjects
-from benchmarks.throughput import sustained
+from benchmarks.throughput import RIVALS, sustained
 from xagent_core.benchmark.measure import measure
 from xagent_core.benchmark.subjects import Subject
 from xagent_core.errors import XAgentError
@@ -69,9 +69,11 @@ async def benchmark(options: argparse.Namespace) -> Results:
                 if found is not None:
                     results.footprints.append(found)
             results.closing[backend] = await closing_seconds(backend)
-            for consumers in _CONSUMERS:
-                results.sustained.append(await sustained(backend, consumers=consumers, seconds=options.seconds))
-                logger.info("%s, %d at once: done", backend, consumers)
+            for against in RIVALS[backend]:
+                for consumers in _CONSUMERS:
+                    cell = await sustained(backend, against, consumers=consumers, seconds=options.seconds)
+                    results.sustained.append(cell)
+                    logger.info("%s against %s, %d at once: done", backend, against, consumers)
         except XAgentError as error:
             logger.warning("%s is left out: %s", backend, error)
     results.facts["load average after"] = f"{load()} (the benchmark's own included)"
@@ -92,7 +94,8 @@ async def _latencies(options: argparse.Namespace, results: Results) -> None:
         if "docker" in options.backends:
             image, spec = await image_and_spec("python")
             results.facts["image of Docker's rows, peers included"] = image
-            subjects += [RawDocker(image, spec), DockerRun(image, spec), SdkLoop(image, spec)]
+            subjects += [RawDocker(image, spec), DockerRun(image, spec)]
+            subjects += [SdkLoop(image, spec, network) for network in NO_NETWORK]
             if not options.no_peers:
                 given = await asyncio.to_thread(stack.enter_context, peer_image(image))
                 peers = await _peers(options, given)

@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from docker.client import from_env
 
 from benchmarks.raw_bwrap import bwrap_command
-from benchmarks.raw_docker import image_and_spec, sdk_run
+from benchmarks.raw_docker import NO_NETWORK, image_and_spec, sdk_run
 from benchmarks.subjects import SAMPLES
 from xagent_core import Engine
 from xagent_core.abc.backend import SandboxSpec
@@ -22,7 +23,7 @@ from xagent_core.benchmark.engines import check, consume, settled
 from xagent_core.benchmark.measure import Latency, latency_of
 from xagent_core.config import PoolConfig
 
-__all__ = ["Sustained", "sustained"]
+__all__ = ["RIVALS", "Sustained", "sustained"]
 
 _SLICES = 2
 
@@ -33,20 +34,24 @@ class Sustained:
 
     Attributes:
         backend: The engine.
+        against: What the plain loop does.
         consumers: How many ran programs at once.
         ours: xagent's executions a second.
         rival: The plain loop's.
-        job: What a caller of xagent waited.
+        job: What a caller of xagent waited, for a sandbox and then for the result.
+        run: Of that, from the moment when there was a sandbox.
         rival_job: What a turn of the plain loop took.
         cpu: Processor seconds of the whole machine for each of xagent's executions, the kernel's work included.
         rival_cpu: Likewise, of the plain loop's.
     """
 
     backend: str
+    against: str
     consumers: int
     ours: float = 0.0
     rival: float = 0.0
     job: Latency | None = None
+    run: Latency | None = None
     rival_job: Latency | None = None
     cpu: float = 0.0
     rival_cpu: float = 0.0
@@ -74,11 +79,16 @@ class _Tally:
         return self.busy / len(self.seconds)
 
 
-async def sustained(backend: str, *, consumers: int, seconds: float) -> Sustained:
+RIVALS: Final = {"docker": tuple(NO_NETWORK), "bubblewrap": ("bwrap",)}
+"""By backend, the plain loops: of Docker's SDK with the network kept away in either way, and of a bare bwrap."""
+
+
+async def sustained(backend: str, against: str, *, consumers: int, seconds: float) -> Sustained:
     """Measures Python programs on fresh sandboxes.
 
     Args:
-        backend: `docker`, whose rival is a plain loop with its SDK, or `bubblewrap`, whose rival is a bare bwrap.
+        backend: A key of `RIVALS`.
+        against: One of its rivals.
         consumers: How many run programs at once.
         seconds: How long each side runs.
 
@@ -87,14 +97,15 @@ async def sustained(backend: str, *, consumers: int, seconds: float) -> Sustaine
     """
     if backend == "docker":
         image, spec = await image_and_spec("python")
-        return await _both(backend, consumers, seconds, image=image, spec=spec)
-    return await _both(backend, consumers, seconds)
+        return await _both(backend, against, consumers, seconds, image=image, spec=spec)
+    return await _both(backend, against, consumers, seconds)
 
 
 async def _both(
-    backend: str, consumers: int, seconds: float, *, image: str = "", spec: SandboxSpec | None = None
+    backend: str, against: str, consumers: int, seconds: float, *, image: str = "", spec: SandboxSpec | None = None
 ) -> Sustained:
     ours, rival, sample = _Tally(), _Tally(), SAMPLES["python"]
+    runs: list[float] = []
     # Room for what runs, what ends and what stands by; half of them start at once, as the machine has few cores.
     pool = PoolConfig(ready=consumers, most=4 * consumers + 4, refills=max(1, consumers // 2))
     client = from_env(max_pool_size=consumers + 1) if spec is not None else None
@@ -103,7 +114,7 @@ async def _both(
 
         async def plain() -> float:
             if spec is not None:
-                return await loop.run_in_executor(threads, sdk_run, client, image, spec)
+                return await loop.run_in_executor(threads, sdk_run, client, image, spec, against)
             return await loop.run_in_executor(threads, _bwrap_run)
 
         for _ in range(_SLICES):
@@ -111,8 +122,11 @@ async def _both(
 
                 async def execute(engine: Engine = engine) -> float:
                     began = time.perf_counter()
-                    check(await engine.execute(sample.code, language="python"), sample)
-                    return time.perf_counter() - began
+                    result = await engine.execute(sample.code, language="python")
+                    seconds = time.perf_counter() - began
+                    check(result, sample)
+                    runs.append(seconds - result.timings.acquire)
+                    return seconds
 
                 # What stood by before the start is no throughput: the pool is in its stride before time is taken.
                 await consume(execute, consumers, min(1.0, seconds / 4))
@@ -122,9 +136,17 @@ async def _both(
     if client is not None:
         client.close()
     return Sustained(
-        backend=backend, consumers=consumers, ours=ours.rate, rival=rival.rate, job=latency_of(ours.seconds),
-        rival_job=latency_of(rival.seconds), cpu=ours.cpu, rival_cpu=rival.cpu,
-    )  # fmt: skip
+        backend=backend,
+        against=against,
+        consumers=consumers,
+        ours=ours.rate,
+        rival=rival.rate,
+        job=latency_of(ours.seconds),
+        run=latency_of(runs),
+        rival_job=latency_of(rival.seconds),
+        cpu=ours.cpu,
+        rival_cpu=rival.cpu,
+    )
 
 
 def _busy_seconds() -> float:

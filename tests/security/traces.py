@@ -7,6 +7,7 @@ would show in its settings, or by the name `xagent-hostile` that all of them giv
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -41,10 +42,17 @@ _SETTINGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Sight:
-    """What a sandbox is known by."""
+    """What a sandbox is known by.
+
+    Attributes:
+        id: The sandbox's.
+        namespaces: As `readlink` shows them.
+        held: Descriptors of them: as long as one is open, the kernel gives its number to no other namespace.
+    """
 
     id: str
     namespaces: frozenset[str]
+    held: tuple[int, ...]
 
 
 async def sight(sandbox: Sandbox) -> Sight:
@@ -56,14 +64,20 @@ async def sight(sandbox: Sandbox) -> Sight:
         piece = await sandbox.receive()
         assert piece is not None, "the guest has ended"
         told += piece[1]
-    return Sight(id=sandbox.id, namespaces=frozenset(told.decode().split()))
+    namespaces = frozenset(told.decode().split())
+    return Sight(id=sandbox.id, namespaces=namespaces, held=_hold(namespaces))
+
+
+def _hold(namespaces: frozenset[str]) -> tuple[int, ...]:
+    folder = next(folder for folder in Path("/proc").glob("[0-9]*") if namespaces <= set(_namespaces(folder)))
+    return tuple(os.open(folder / "ns" / kind, os.O_RDONLY) for kind in _KINDS)
 
 
 def traces(seen: Sight, backend: str, *, within: float = 10) -> list[str]:
     """What is left of a sandbox; it may take a moment to be gone.
 
     Args:
-        seen: The sandbox.
+        seen: The sandbox, whose namespaces are let go.
         backend: Where it ran.
         within: Seconds for it to go.
     """
@@ -72,18 +86,24 @@ def traces(seen: Sight, backend: str, *, within: float = 10) -> list[str]:
         if time.monotonic() > end:
             break
         time.sleep(0.05)
+    for descriptor in seen.held:
+        os.close(descriptor)
     return left
+
+
+def _namespaces(folder: Path) -> Iterator[str]:
+    for kind in _KINDS:
+        # It has ended, or is another user's and so none of ours.
+        with contextlib.suppress(OSError):
+            yield str((folder / "ns" / kind).readlink())
 
 
 def _processes(seen: Sight) -> Iterator[str]:
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            inside = {str((folder / "ns" / kind).readlink()) for kind in ("pid", "net")} & seen.namespaces
+        with contextlib.suppress(OSError):
             command = (folder / "cmdline").read_bytes()
-        except OSError:  # it has ended, or is of another user and so none of ours
-            continue
-        if inside or seen.id.encode() in command:
-            yield f"process {folder.name}: {command!r}"
+            if seen.namespaces.intersection(_namespaces(folder)) or seen.id.encode() in command:
+                yield f"process {folder.name}: {command!r}"
 
 
 def _groups(seen: Sight) -> Iterator[str]:

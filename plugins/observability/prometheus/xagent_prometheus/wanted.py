@@ -39,4 +39,5 @@ def serve_if_told() -> None:
     if address := os.environ.get(_ADDRESS):
         from xagent_prometheus.server import serve_process
 
+        metrics()  # there from the first scrape on
         serve_process(address)

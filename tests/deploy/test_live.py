@@ -1,0 +1,91 @@
+"""The deployed configurations at work: a live worker is scraped, each panel shows something, an alert arrives."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import urllib.request
+from typing import Any
+
+import pytest
+
+from tests.deploy.conftest import DEPLOY
+from tests.deploy.stack import Stack
+from xagent_core import get_queue
+
+pytestmark = [pytest.mark.slow, pytest.mark.engine("bubblewrap"), pytest.mark.xdist_group("deployment")]
+
+BOARD = json.loads((DEPLOY / "grafana/dashboards/xagent.json").read_text("utf-8"))
+PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory, program, deploy):
+    with Stack(tmp_path_factory.mktemp("stack"), program, deploy) as stack:
+        stack.wait_for(lambda: stack.value("sum(up)") == 4)
+        stack.job = json.loads(stack.xagent("submit", "--json", "--code", "print(0)"))["id"]
+        asyncio.run(submit(stack, *({"code": f"print({number})"} for number in range(5))))
+        stack.wait_for(lambda: stack.value('sum(xagent_queue_events_total{event="finished"})') == 6)
+        # No worker can run it: a dead letter.
+        asyncio.run(submit(stack, {"code": "package main", "language": "go", "memory_limit": "16m"}))
+        call_the_api(stack)
+        yield stack
+
+
+async def submit(stack: Stack, *jobs: dict[str, Any]) -> None:
+    async with get_queue("docket", url=stack.queue_url) as queue:
+        for job in jobs:
+            await queue.submit(**job)
+
+
+def call_the_api(stack: Stack) -> None:
+    token = (stack.folder / "api_token").read_text().strip()
+    request = urllib.request.Request(
+        f"http://{stack.address('api')}/tools/execute_code/invoke",
+        data=json.dumps({"input": {"code": "print(6 * 7)", "language": "python"}}).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert "42" in json.load(answer)["output"]["output"]
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
+def test_every_panel_shows_something(panel, stack):
+    for target in panel["targets"]:
+        expression = target["expr"].replace("$__rate_interval", "5m")
+        stack.wait_for(lambda expression=expression: stack.query(expression), 30)
+
+
+def test_the_worker_says_what_it_ran(stack):
+    stack.wait_for(lambda: stack.value('sum(xagent_jobs_total{queue="default"})') == 7)
+    assert stack.value('xagent_jobs_total{state="finished"}') == 6
+    assert stack.value('xagent_executions_total{job="xagent-worker", status="success"}') == 6
+    assert stack.value('xagent_worker_slots{backend="bubblewrap"}') == 2
+
+
+def test_an_alert_arrives_where_people_are(stack):
+    stack.wait_for(lambda: stack.listener.messages)
+    message = stack.listener.messages[0]
+    assert message["channel"] == "#xagent"
+    assert "docs/runbook.md#xagentdeadletters" in json.dumps(message)
+
+
+def test_the_worker_logs_json_that_names_the_job(stack):
+    records = [json.loads(line) for line in stack.log("worker")]
+    ended = [record for record in records if record["message"] == "job ended"]
+    assert {record["state"] for record in ended} == {"finished", "dead"}
+    (last,) = [record for record in ended if record["job"] == stack.job]
+    assert last["trace"]
+    assert {"time", "level", "logger", "attempt", "queue"} <= last.keys()
+    assert not any("print(" in line for line in stack.log("worker"))
+
+
+def test_a_trace_leads_from_the_submission_into_the_sandbox(stack):
+    chain = ["send default", "process default", "xagent.execute", "xagent.run"]
+    complete = lambda spans: {*chain, "xagent.acquire"} <= spans.keys()  # noqa: E731
+    stack.wait_for(lambda: any(complete(spans) for spans in stack.listener.traces.values()))
+    spans = next(spans for spans in stack.listener.traces.values() if complete(spans))
+    for parent, child in itertools.pairwise(chain):
+        assert spans[child].parent_span_id == spans[parent].span_id
+    assert spans["xagent.acquire"].parent_span_id == spans["xagent.execute"].span_id

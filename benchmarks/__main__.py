@@ -18,7 +18,7 @@ from benchmarks.machine import load, machine
 from benchmarks.peers.image import peer_image
 from benchmarks.peers.subjects import PEERS, PeerSubject, installed
 from benchmarks.raw_bwrap import RawBwrap
-from benchmarks.raw_docker import NO_NETWORK, DockerRun, RawDocker, SdkLoop, image_and_spec
+from benchmarks.raw_docker import NO_NETWORK, DockerRun, PodmanRun, RawDocker, SdkLoop, image_and_spec
 from benchmarks.report import write
 from benchmarks.results import Results
 from benchmarks.subjects import SAMPLES, engine_subjects
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=4, help="per side and concurrency of sustained load (default: %(default)s)"
     )
-    parser.add_argument("--backends", nargs="*", default=["docker", "bubblewrap"])
+    parser.add_argument("--backends", nargs="*", default=["docker", "podman", "bubblewrap"])
     parser.add_argument("--languages", nargs="*", default=list(SAMPLES), choices=list(SAMPLES))
     parser.add_argument("--no-peers", action="store_true", help="leave out what is not ours")
     parser.add_argument(
@@ -69,7 +69,7 @@ async def benchmark(options: argparse.Namespace) -> Results:
                 if found is not None:
                     results.footprints.append(found)
             results.closing[backend] = await closing_seconds(backend)
-            for against in RIVALS[backend]:
+            for against in RIVALS.get(backend, ()):
                 for consumers in _CONSUMERS:
                     cell = await sustained(backend, against, consumers=consumers, seconds=options.seconds)
                     results.sustained.append(cell)
@@ -99,6 +99,8 @@ async def _latencies(options: argparse.Namespace, results: Results) -> None:
             if not options.no_peers:
                 given = await asyncio.to_thread(stack.enter_context, peer_image(image))
                 peers = await _peers(options, given)
+        if "podman" in options.backends and shutil.which("podman"):
+            subjects.append(PodmanRun())
         if "bubblewrap" in options.backends and shutil.which("bwrap"):
             subjects += [RawBwrap("bare bwrap"), RawBwrap("bare bwrap, nothing run", "echo", "1")]
         latencies, failures = await measure([*subjects, *peers], rounds=options.rounds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import statistics
 import subprocess
@@ -32,7 +31,7 @@ class Footprint:
         language: `bash` is a sandbox in which only the guest's sh waits.
         usage: What its control group counts, in bytes: private memory, page cache first read by it, kernel memory.
         rss: Of that, memory of its processes, in bytes.
-        outside: The engine's own process beside it (a containerd-shim), resident, in bytes; 0 where it has none.
+        outside: The engine's own process beside it (containerd-shim, conmon), resident bytes; 0 where there is none.
     """
 
     backend: str
@@ -71,11 +70,11 @@ async def closing_seconds(backend: str, *, sandboxes: int = 20) -> float:
 
 def _look(backend: str, sandbox: str) -> tuple[int, int, int] | None:
     outside = 0
-    if backend == "docker":
-        form = "{{json .State.Pid}} {{json .Id}}"
-        said = subprocess.run(["docker", "inspect", "--format", form, sandbox], stdout=subprocess.PIPE, check=True)
+    if backend in ("docker", "podman"):
+        form = "{{.State.Pid}} {{.Id}}"
+        said = subprocess.run([backend, "inspect", "--format", form, sandbox], stdout=subprocess.PIPE, check=True)
         pid, identity = said.stdout.split()
-        sandbox = str(json.loads(identity))
+        sandbox = identity.decode()
         outside = _resident(_parent(int(pid)))
     for folder, _, files in os.walk(_CGROUPS):
         if sandbox not in folder:

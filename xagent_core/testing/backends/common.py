@@ -79,7 +79,7 @@ class BackendSuite(Conformance, suite=True, fixtures=("backend", "image", "unava
         if not probe.available:
             await made.aclose()
             give_up(made.name, str(probe.error(made.name)))
-        async with Engine(made, settings=Settings(), plugins=_one_language(image), pool=PoolConfig(ready=0)) as engine:
+        async with Engine(made, settings=Settings(), plugins=one_language(image), pool=PoolConfig(ready=0)) as engine:
             try:
                 await (await made.start(spec_of(engine))).kill()
             except ImageNotFoundError as error:
@@ -97,7 +97,8 @@ def without_pull(backend: BackendSource) -> BackendSource:
     return partial(make_backend, backend, pull=False)
 
 
-def _one_language(image: str) -> Plugins:
+def one_language(image: str) -> Plugins:
+    """Plugins that are Python in that image, and nothing else."""
     language = Language(
         name="python",
         run=("python3", "-B", "{source}"),

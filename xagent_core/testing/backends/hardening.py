@@ -15,7 +15,7 @@ from xagent_core.engine import Engine
 from xagent_core.testing.backends.common import BackendSuite, new_mark, processes, read_until, started
 from xagent_core.types import MIB, Limits
 
-__all__ = ["HardeningConformance"]
+__all__ = ["HardeningConformance", "survey"]
 
 _SCRATCH: Final = 8 * MIB
 _NAMESPACES: Final = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
@@ -35,12 +35,7 @@ class HardeningConformance(BackendSuite, suite=True):
     @classmethod
     async def seen(cls, engine: Engine) -> AsyncIterator[dict[str, Any]]:
         """What the survey has printed inside."""
-        survey = resources.files("xagent_core.testing.backends").joinpath("survey.py").read_text("utf-8")
-        held = (await engine.backend.capabilities()).limits
-        limits = Limits(scratch=_SCRATCH if "scratch" in held else None, cpus=2.0 if "cpus" in held else None)
-        result = await engine.execute(survey, limits=limits)
-        assert result.ok, result
-        yield json.loads(result.output)
+        yield await survey(engine)
 
     async def test_nothing_but_scratch_is_writable(self, seen: dict[str, Any]) -> None:
         """The root is read-only; shared memory and message queues are scratch too."""
@@ -161,6 +156,17 @@ class HardeningConformance(BackendSuite, suite=True):
             del os.environ["XAGENT_CONFORMANCE"]
         assert b"PATH=" in seen["stdout"]
         assert b"XAGENT_CONFORMANCE" not in seen["stdout"]
+
+
+async def survey(engine: Engine) -> dict[str, Any]:
+    """Runs the survey in a sandbox."""
+    program = resources.files("xagent_core.testing.backends").joinpath("survey.py").read_text("utf-8")
+    held = (await engine.backend.capabilities()).limits
+    limits = Limits(scratch=_SCRATCH if "scratch" in held else None, cpus=2.0 if "cpus" in held else None)
+    result = await engine.execute(program, limits=limits)
+    assert result.ok, result
+    seen: dict[str, Any] = json.loads(result.output)
+    return seen
 
 
 def _namespace(name: str, pid: int | str = "self") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from dataclasses import replace
 
 from xagent_core import (
@@ -140,8 +139,19 @@ class LosesWhenCancelled(GoodBackend):
     """Drops a piece that comes for somebody who does not wait any more."""
 
     class sandbox(GoodSandbox):  # noqa: N801
+        def __init__(self, inner):
+            super().__init__(inner)
+            self.waiting = []
+
         async def receive(self):
-            return await asyncio.shield(asyncio.ensure_future(self.inner.receive()))
+            self.waiting.append(asyncio.ensure_future(self.inner.receive()))
+            return await asyncio.shield(self.waiting[-1])
+
+        async def kill(self):
+            await super().kill()
+            for waiting in self.waiting:
+                waiting.cancel()
+            await asyncio.gather(*self.waiting, return_exceptions=True)
 
 
 class Greedy(GoodBackend):
@@ -264,9 +274,11 @@ class Outlives(GoodBackend):
     """Has a process outside that does not end with the owner; it ends a while after the test has looked for it."""
 
     async def start(self, spec):
-        mark = spec.command[-1]
-        if mark.startswith("xagent-mark"):
-            subprocess.Popen(["sh", "-c", "sleep 14; exit", mark], start_new_session=True, stdin=subprocess.DEVNULL)
+        mark = next((word for word in spec.command if word.startswith("xagent-mark")), "")
+        if mark:
+            self.outside = await asyncio.create_subprocess_exec(
+                "sh", "-c", "sleep 14; exit", mark, start_new_session=True
+            )
         return await super().start(spec)
 
 

@@ -119,6 +119,8 @@ class Language:
         session: The kernel of its sessions; without one, sessions keep the files, and nothing else.
         hello: A program that writes `hello` and a newline to stdout. `xagent doctor` runs it; without one it runs an
             empty program, and can only tell that the language's programs start.
+        samples: Where its sample programs are, as `package:file`, a TOML file of program texts by name. The suite
+            `xagent_core.testing.LanguageConformance` runs them, and says what each has to do.
         api_version: The version of the plugin interface that it was written for.
     """
 
@@ -137,6 +139,7 @@ class Language:
     standby: bool = False
     session: Kernel | None = None
     hello: str = ""
+    samples: str = ""
     api_version: int = 1
 
     def __post_init__(self) -> None:

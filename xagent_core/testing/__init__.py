@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from xagent_core.testing.backends import BackendConformance as BackendConformance
     from xagent_core.testing.queues import QueueConformance as QueueConformance
+    from xagent_core.testing.languages import LanguageConformance as LanguageConformance
     from xagent_core.testing.suite import Conformance as Conformance
     from xagent_core.testing.suite import required_fixture as required_fixture
     from xagent_core.testing.suite import waive as waive
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "queues": "QueueConformance",
     "backends": "BackendConformance",
+    "languages": "LanguageConformance",
     "suite": "Conformance required_fixture waive",
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -19,6 +19,7 @@ def xagent_register_languages() -> Sequence[Language]:
             executables=("perl",),
             run=("perl", "{source}"),
             hello='print "hello\\n";',
+            samples="xagent_lang_perl:samples.toml",
             image="perl:5-slim",
             packages=Packages(apt=("perl",)),
         )

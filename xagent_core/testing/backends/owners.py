@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import pickle
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 
@@ -13,6 +14,7 @@ import pytest
 
 from xagent_core.abc.backend import SandboxSpec
 from xagent_core.engine import Engine
+from xagent_core.guest.script import guest_command
 from xagent_core.testing.backends.common import (
     PATIENCE,
     BackendSource,
@@ -42,13 +44,14 @@ class OwnerConformance(BackendSuite, suite=True):
     ) -> None:
         """Nobody else needs to be there to remove it."""
         mark = new_mark()
-        # As an interpreter that stands by: it waits for its source, the pipe of that name; or runs at once.
-        work = ("sh", "-c", "while :; do sleep 1000; done") if state == "busy" else ("cat", mark)
-        spec = spec_of(engine, *spec_of(engine).command, mark, "", *work)
+        # As an interpreter that stands by: it waits for its source, the pipe of that name; or it is at work.
+        idle, busy = ("cat", mark), ("sh", "-c", "while :; do sleep 1000; done")
+        work = busy if state == "busy" else idle
+        guest = guest_command(source_name=mark, standby=work, keep_pipe=state == "busy")
+        spec = spec_of(engine, *guest)
         async with _owner(backend, spec) as owner:
             assert await seen(mark)
-            owner.kill()
-            await owner.wait()
+            await _end(owner)
             assert await gone(mark, within=_SECONDS), f"left: {processes(mark)}"
 
     async def test_the_reaper_takes_what_dead_owners_left_and_nothing_else(
@@ -66,8 +69,7 @@ class OwnerConformance(BackendSuite, suite=True):
             ):
                 assert await seen(living)
                 assert await seen(dead)
-                owner.kill()
-                await owner.wait()
+                await _end(owner)
                 lines: list[str] = []
                 end = asyncio.get_running_loop().time() + _SECONDS
                 while True:
@@ -78,7 +80,7 @@ class OwnerConformance(BackendSuite, suite=True):
                 assert not processes(dead), f"not reaped: {processes(dead)}"
                 assert all(isinstance(line, str) and line for line in lines)
                 assert processes(living), "the sandbox of an owner that lives was removed"
-                assert neighbour.returncode is None
+                assert neighbour.poll() is None
                 assert await answers(own), "a sandbox of this process was removed"
         finally:
             await reaper.aclose()
@@ -94,28 +96,30 @@ class OwnerConformance(BackendSuite, suite=True):
 
 
 @contextlib.asynccontextmanager
-async def _owner(backend: BackendSource, spec: SandboxSpec) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _owner(backend: BackendSource, spec: SandboxSpec) -> AsyncIterator[subprocess.Popen[bytes]]:
     """Another process, which owns a sandbox until it is ended."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "xagent_core.testing.backends.owner",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-    )
+    command = [sys.executable, "-m", "xagent_core.testing.backends.owner"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    # Not asyncio's: its `wait` goes on for as long as any other process has the output open.
+    pipe = subprocess.PIPE
+    process = await asyncio.to_thread(subprocess.Popen, command, stdin=pipe, stdout=pipe, env=env)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         process.stdin.write(pickle.dumps((backend, [spec])))
-        async with asyncio.timeout(PATIENCE):
-            assert await process.stdout.readline(), "the other process has started no sandbox: see its output above"
+        process.stdin.flush()
+        line = await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), PATIENCE)
+        assert line, "the other process has started no sandbox: see its output above"
         yield process
     finally:
         process.stdin.close()
         try:
-            async with asyncio.timeout(PATIENCE):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+            await asyncio.to_thread(process.wait, PATIENCE)
+        except subprocess.TimeoutExpired:
+            await _end(process)
+        process.stdout.close()
+
+
+async def _end(owner: subprocess.Popen[bytes]) -> None:
+    owner.kill()
+    await asyncio.to_thread(owner.wait)

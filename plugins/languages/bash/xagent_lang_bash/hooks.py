@@ -19,6 +19,7 @@ def xagent_register_languages() -> list[Language]:
             executables=("bash",),
             run=("bash", "{source}"),
             hello="echo hello",
+            samples="xagent_lang_bash:samples.toml",
             session=Kernel(run=("bash", "-c", "{script}"), script="xagent_lang_bash:kernel.sh"),
             packages=Packages(apt=("bash",)),
         )

@@ -91,6 +91,7 @@ GO: Final = GoLanguage(
     build=("sh", "-c", _BUILD, "go", "{source}"),
     run=(_BINARY,),
     hello='package main\n\nimport "fmt"\n\nfunc main() { fmt.Println("hello") }\n',
+    samples="xagent_lang_go:samples.toml",
     # The fast way takes 130 MB and 10 MB (net/http, Go 1.27, amd64), and `go build` with its cache 150 MB. Without, it
     # takes 250 MB for fmt, 33 MB of them scratch space; and for net/http 110 MB of scratch and minutes.
     needs=Needs(memory=256 * MIB, scratch=192 * MIB, exec=True),

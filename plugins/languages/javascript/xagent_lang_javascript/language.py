@@ -29,6 +29,7 @@ JAVASCRIPT: Final = Language(
     executables=("node",),
     run=("sh", "-c", _RUN, "node", "{source}"),
     hello="console.log('hello')",
+    samples="xagent_lang_javascript:samples.toml",
     standby=True,
     session=Kernel(run=("node", "-e", "{script}"), script="xagent_lang_javascript:kernel.js"),
     packages=Packages(

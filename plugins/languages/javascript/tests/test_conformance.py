@@ -1,0 +1,15 @@
+"""JavaScript keeps what the contract of a language promises, on every backend."""
+
+from __future__ import annotations
+
+import pytest
+from xagent_lang_javascript.language import JAVASCRIPT
+
+from xagent_core.testing import LanguageConformance
+
+
+class TestJavaScript(LanguageConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def language(cls):
+        return JAVASCRIPT

@@ -63,6 +63,15 @@ def engines(session: nox.Session) -> None:
     pytest(session, with_engines=True)
 
 
+@nox.session
+@nox.parametrize("backend", ENGINES)
+def conformance(session: nox.Session, backend: str) -> None:
+    """What every backend must keep: its own suite, the suite of each language on it, and hostile programs in it."""
+    install(session, "test")
+    suites = [str(file) for file in ROOT.glob("plugins/*/*/tests/test_conformance.py")]
+    pytest(session, "-k", backend, *suites, "tests/security", with_engines=True)
+
+
 @nox.session(python=PYTHONS)
 def matrix(session: nox.Session) -> None:
     """The tests on each supported Python that this machine has."""
@@ -70,7 +79,9 @@ def matrix(session: nox.Session) -> None:
         session.skip("the session engines runs on this Python")
     install(session, "test")
     # What runs inside, but Python's own programs, does not see on which Python xagent runs.
-    pytest(session, "-m", "not slow", "--ignore-glob=tests/languages/test_[bgjt]*.py", "--ignore=tests/test_load.py")
+    elsewhere = ("tests/languages/test_[bgjt]*.py", "plugins/languages/[bgjt]*/tests/test_conformance.py")
+    ignored = [f"--ignore-glob={pattern}" for pattern in elsewhere]
+    pytest(session, "-m", "not slow", *ignored, "--ignore=tests/test_load.py")
 
 
 @nox.session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import ClassVar
 
 from xagent_core import (
     Backend,
@@ -139,19 +140,18 @@ class LosesWhenCancelled(GoodBackend):
     """Drops a piece that comes for somebody who does not wait any more."""
 
     class sandbox(GoodSandbox):  # noqa: N801
-        def __init__(self, inner):
-            super().__init__(inner)
-            self.waiting = []
+        cancelled = False
 
         async def receive(self):
-            self.waiting.append(asyncio.ensure_future(self.inner.receive()))
-            return await asyncio.shield(self.waiting[-1])
-
-        async def kill(self):
-            await super().kill()
-            for waiting in self.waiting:
-                waiting.cancel()
-            await asyncio.gather(*self.waiting, return_exceptions=True)
+            try:
+                piece = await self.inner.receive()
+            except asyncio.CancelledError:
+                self.cancelled = True
+                raise
+            if self.cancelled and piece is not None:
+                self.cancelled = False
+                return await self.receive()
+            return piece
 
 
 class Greedy(GoodBackend):
@@ -246,8 +246,10 @@ class HidesUsage(GoodBackend):
 class KeepsOpen(GoodBackend):
     """Leaves its connections open."""
 
+    left: ClassVar[list[KeepsOpen]] = []
+
     async def aclose(self):
-        pass
+        self.left.append(self)
 
 
 # Owners.
@@ -277,7 +279,7 @@ class Outlives(GoodBackend):
         mark = next((word for word in spec.command if word.startswith("xagent-mark")), "")
         if mark:
             self.outside = await asyncio.create_subprocess_exec(
-                "sh", "-c", "sleep 14; exit", mark, start_new_session=True
+                "sh", "-c", "sleep 5; exit", mark, start_new_session=True
             )
         return await super().start(spec)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from xagent_core.testing.backends import BackendConformance as BackendConformance
-    from xagent_core.testing.queues import QueueConformance as QueueConformance
     from xagent_core.testing.languages import LanguageConformance as LanguageConformance
+    from xagent_core.testing.queues import QueueConformance as QueueConformance
     from xagent_core.testing.suite import Conformance as Conformance
     from xagent_core.testing.suite import required_fixture as required_fixture
     from xagent_core.testing.suite import waive as waive

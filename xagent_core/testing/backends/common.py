@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -131,17 +131,19 @@ async def started(engine: Engine, *command: str, **changes: Any) -> AsyncIterato
         await sandbox.kill()
 
 
-async def read_until(sandbox: Sandbox, enough: Callable[[dict[StreamName, bytes]], bool]) -> dict[StreamName, bytes]:
+async def read_until(
+    sandbox: Sandbox, enough: Callable[[Mapping[StreamName, bytearray]], bool]
+) -> dict[StreamName, bytes]:
     """What was written on each stream, until it is enough or both have ended."""
-    pieces: dict[StreamName, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+    seen: dict[StreamName, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
     async with asyncio.timeout(PATIENCE):
         while (piece := await sandbox.receive()) is not None:
             stream, data = piece
             assert data, "a piece of output is empty: only the end may have none"
-            pieces[stream] += data
-            if enough({name: bytes(seen) for name, seen in pieces.items()}):
+            seen[stream] += data
+            if enough(seen):
                 break
-    return {name: bytes(seen) for name, seen in pieces.items()}
+    return {name: bytes(text) for name, text in seen.items()}
 
 
 async def answers(sandbox: Sandbox) -> bool:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -76,10 +78,16 @@ async def test_nothing_of_a_killed_owner_is_left_and_others_live_on(backend, mon
 
 @pytest.mark.parametrize("backend", EACH_BACKEND)
 def test_an_owner_that_works_would_be_seen(backend):
-    with subprocess.Popen([sys.executable, "-m", "tests.faults.owners", backend, "2"], cwd=ROOT) as owners:
-        seen = []
-        while owners.poll() is None and not seen:
-            time.sleep(0.1)
-            known = [{"pid": one.pid, "owner": str(one), "below": [], "moment": 2} for one in descendants(owners.pid)]
-            seen = left_by(backend, known, created=False)
+    with subprocess.Popen([sys.executable, "-m", "tests.faults.owners", backend, "30"], cwd=ROOT) as owners:
+        try:
+            seen = []
+            while owners.poll() is None and not seen:
+                time.sleep(0.1)
+                below = descendants(owners.pid)
+                known = [{"pid": one.pid, "owner": str(one), "below": [], "moment": 30} for one in below]
+                seen = left_by(backend, known, created=False)
+        finally:
+            for one in descendants(owners.pid)[:1]:
+                os.kill(one.pid, signal.SIGKILL)
+            owners.kill()
     assert seen

@@ -2,11 +2,12 @@
 
 import asyncio
 import gc
+import logging
 import os
 import resource
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ pytestmark = [
     # Whoever measures memory does so alone.
     pytest.mark.xdist_group("load"),
 ]
+
+logger = logging.getLogger(__name__)
 
 EXECUTIONS = int(os.environ.get("XAGENT_TEST_EXECUTIONS", "200"))
 WARM_UP = 50
@@ -64,7 +67,7 @@ async def run(engine: Engine, count: int, *, together: int = 4) -> None:
     await asyncio.gather(*(some() for _ in range(together)))
 
 
-async def test_many_executions_leave_a_process_as_it_was(backend, record_property):
+async def test_many_executions_leave_a_process_as_it_was(backend):
     async with Engine(backend, pool=PoolConfig(ready=0)) as engine:
 
         async def held() -> Held:
@@ -79,8 +82,7 @@ async def test_many_executions_leave_a_process_as_it_was(backend, record_propert
         await run(engine, EXECUTIONS)
         after = await held()
 
-    record_property("before", asdict(before))
-    record_property("after", asdict(after))
+    logger.info("%s executions: %s, then %s", EXECUTIONS, before, after)
     assert after.memory < before.memory * 1.05, (before, after)
     for name in ("containers", "groups", "processes", "descriptors", "threads"):
         assert getattr(after, name) <= getattr(before, name) * 1.05, (before, after)

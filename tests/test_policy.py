@@ -117,7 +117,7 @@ def test_a_standby_interpreter_has_its_environment_from_the_start_and_others_get
     standing = planned(ExecutionRequest(code=""), STANDBY)
     assert standing.program.standby == ("s", "main.s")
     assert ("S", "1") in standing.spec.env
-    assert standing.spec.command[-3:] == ("main.s", "s", "main.s")
+    assert standing.spec.command[-3:] == ("", "s", "main.s")
     plain = planned(ExecutionRequest(code=""))
     assert plain.program.env == {"HERE": "main.x"}
     assert "HERE" not in dict(plain.spec.env)

@@ -153,10 +153,10 @@ async def test_the_files_of_the_workspace_go_in_and_come_back(workspace):
         message = await tool.ainvoke(call(code="x"))
     assert backend.jobs[0].files == {path: path.encode() for path in ("a.txt", "gone.txt", "src/b.txt")}
     answer = json.loads(message.content)
-    assert answer["files"] == [{"path": "src/b.txt", "size": 7}, {"path": "new/c.txt", "size": 3}]
+    assert answer["files"] == [{"path": "new/c.txt", "size": 3}, {"path": "src/b.txt", "size": 7}]
     assert answer["removed"] == ["gone.txt"]
     assert "notice" not in answer
-    assert [file["path"] for file in message.artifact["files"]] == ["src/b.txt", "new/c.txt"]
+    assert [file["path"] for file in message.artifact["files"]] == ["new/c.txt", "src/b.txt"]
     assert workspace.read("src/b.txt") == b"changed"
     assert workspace.read("new/c.txt") == b"new"
     assert {path.name for path in workspace.path.glob(".*")} == {".env", ".git"}

@@ -21,6 +21,7 @@ from .conftest import SECRET, Built
 
 pytestmark = [
     pytest.mark.engine("docker"),
+    pytest.mark.slow,
     pytest.mark.usefixtures("no_leftovers"),
     pytest.mark.xdist_group("images"),  # one build for all, and no other beside it
 ]

@@ -70,10 +70,46 @@ class Stack:
         self.folder = folder
         self.deploy = deploy
         self._program = program
-        self._all = contextlib.ExitStack()
-        names = ("redis", "worker", "exporter", "api", "prometheus", "alertmanager")
+        self._services = yaml.safe_load((deploy / "compose.yaml").read_text("utf-8"))["services"]
+        names = ("redis", "worker", "health", "exporter", "api", "prometheus", "alertmanager")
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
-        self.queue_url = f"redis://127.0.0.1:{self.ports['redis']}/0"
+        self.secrets = folder / "secrets"
+        subprocess.run(["sh", deploy / "make-secrets.sh", self.secrets], check=True)
+        self.token = (self.secrets / "api_token").read_text()
+        self.config = folder / "config.toml"
+        self.config.write_text(self.here((self.secrets / "xagent_config").read_text()))
+        self._all = contextlib.ExitStack()
+
+    def here(self, text: str) -> str:
+        """Text of the composition, with the places of this machine in it."""
+        places = {
+            "$$": "$",
+            "/etc/redis.conf": str(self.deploy / "redis.conf"),
+            "redis:6379": self.address("redis"),
+            "dir /data": f"dir {self.folder}",
+            "/run/secrets": str(self.secrets),
+            "redis-cli": f"redis-cli -p {self.ports['redis']}",
+            "127.0.0.1:9463": self.address("health"),
+            "0.0.0.0:9464": self.address("worker"),
+            "0.0.0.0:9465": self.address("exporter"),
+            "127.0.0.1:9465": self.address("exporter"),
+            "127.0.0.1:8000": self.address("api"),
+        }
+        for deployed, place in places.items():
+            text = text.replace(deployed, place)
+        return text
+
+    def command(self, name: str) -> list[str]:
+        """What a service runs, on the backend that needs no daemon."""
+        words = [self.here(word) for word in self._services[name]["command"]]
+        return ["bubblewrap" if word == "docker" else word for word in words]
+
+    def is_healthy(self, name: str) -> bool:
+        """What a service's health check says."""
+        kind, *words = self._services[name]["healthcheck"]["test"]
+        command = ["sh", "-c", self.here(words[0])] if kind == "CMD-SHELL" else [self.here(word) for word in words]
+        command = [sys.executable if word == "python3" else word for word in command]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as starting:
@@ -87,19 +123,20 @@ class Stack:
         self._all.close()
 
     def _start(self) -> None:
-        self._run("redis", self._program("redis-server"), "--port", str(self.ports["redis"]), "--bind", "127.0.0.1",
-                  "--save", "", "--dir", str(self.folder))  # fmt: skip
-        self.wait_for(lambda: socket.create_connection(("127.0.0.1", self.ports["redis"]), 1).close() is None)
-        self._run("exporter", *xagent("exporter", "--listen", self.address("exporter"), "--every", "0.2"))
-        self._run("worker", *xagent("worker", "--backend", "bubblewrap", "--concurrency", "2"),
+        for name in ("redis-server", "redis-cli"):
+            self._program(name)
+        shell, option, script = self.command("redis")
+        self._run("redis", shell, option, f"{script} --port {self.ports['redis']} --bind 127.0.0.1")
+        self.wait_for(lambda: self.is_healthy("redis"))
+        self._run("exporter", *xagent(*self.command("exporter"), "--every", "0.2"))
+        self._run("worker", *xagent(*self.command("worker"), "--concurrency", "2"),
                   XAGENT_METRICS_ADDRESS=self.address("worker"))  # fmt: skip
-        token = self.folder / "api_token"
-        token.write_text("a-token-of-the-tests-that-is-long-enough\n")
-        token.chmod(0o600)
-        self._run("api", *xagent("serve", "--backend", "bubblewrap", "--port", str(self.ports["api"]),
-                                 "--token-file", str(token)))  # fmt: skip
+        host, port = self.command("api").index("0.0.0.0"), self.command("api").index("8000")
+        serve = self.command("api")
+        serve[host], serve[port] = "127.0.0.1", str(self.ports["api"])
+        self._run("api", *xagent(*serve))
         self._start_alertmanager()
-        self._start_prometheus(token)
+        self._start_prometheus()
 
     def _start_alertmanager(self) -> None:
         (self.folder / "slack_url").write_text(f"{self.listener.url}/chat")
@@ -112,7 +149,7 @@ class Stack:
                   f"--storage.path={self.folder}/alertmanager", "--cluster.listen-address=",
                   f"--web.listen-address={self.address('alertmanager')}")  # fmt: skip
 
-    def _start_prometheus(self, token: Path) -> None:
+    def _start_prometheus(self) -> None:
         config = yaml.safe_load((self.deploy / "prometheus/prometheus.yml").read_text("utf-8"))
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config["rule_files"] = [str(self.deploy / "prometheus/alerts.yml")]
@@ -122,7 +159,7 @@ class Stack:
             job.pop("dns_sd_configs", None)
             job["static_configs"] = [{"targets": [self.address(name)]}]
             if "authorization" in job:
-                job["authorization"]["credentials_file"] = str(token)
+                job["authorization"]["credentials_file"] = str(self.secrets / "api_token")
         options = {"config.file": self.write(config), "storage.tsdb.path": self.folder / "tsdb",
                    "web.listen-address": self.address("prometheus")}  # fmt: skip
         self._run("prometheus", self._program("prometheus"), *(f"--{name}={value}" for name, value in options.items()))
@@ -137,7 +174,7 @@ class Stack:
     def environment(self) -> dict[str, str]:
         return os.environ | {
             "XAGENT_QUEUE": "docket",
-            "XAGENT_QUEUE_URL": self.queue_url,
+            "XAGENT_CONFIG": str(self.config),
             "XAGENT_LOG_FORMAT": "json",
             "OTEL_TRACES_EXPORTER": "otlp",
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.listener.url,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import socket
 import urllib.request
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from tests.deploy.conftest import DEPLOY
 from tests.deploy.stack import Stack
-from xagent_core import get_queue
+from xagent_core import get_queue, load_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine("bubblewrap"), pytest.mark.xdist_group("deployment")]
 
@@ -34,17 +35,17 @@ def stack(tmp_path_factory, program, deploy):
 
 
 async def submit(stack: Stack, *jobs: dict[str, Any]) -> None:
-    async with get_queue("docket", url=stack.queue_url) as queue:
+    settings = load_settings({"XAGENT_CONFIG": str(stack.config)})
+    async with get_queue("docket", settings=settings) as queue:
         for job in jobs:
             await queue.submit(**job)
 
 
 def call_the_api(stack: Stack) -> None:
-    token = (stack.folder / "api_token").read_text().strip()
     request = urllib.request.Request(
         f"http://{stack.address('api')}/tools/execute_code/invoke",
         data=json.dumps({"input": {"code": "print(6 * 7)", "language": "python"}}).encode(),
-        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        headers={"Authorization": f"Bearer {stack.token}", "Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
         assert "42" in json.load(answer)["output"]["output"]
@@ -55,6 +56,17 @@ def test_every_panel_shows_something(panel, stack):
     for target in panel["targets"]:
         expression = target["expr"].replace("$__rate_interval", "5m")
         stack.wait_for(lambda expression=expression: stack.query(expression), 30)
+
+
+@pytest.mark.parametrize("name", ["redis", "worker", "exporter", "api"])
+def test_what_is_well_passes_its_health_check(name, stack):
+    stack.wait_for(lambda: stack.is_healthy(name))
+
+
+def test_the_queues_server_asks_for_its_password(stack):
+    with socket.create_connection(("127.0.0.1", stack.ports["redis"]), 5) as connection:
+        connection.sendall(b"PING\r\n")
+        assert connection.recv(100).startswith(b"-NOAUTH")
 
 
 def test_the_worker_says_what_it_ran(stack):

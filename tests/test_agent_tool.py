@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from xagent_core import Engine, InvalidRequestError, Settings
 from xagent_core.agent_tool import AgentTool, EngineTool, explain
+from xagent_core.bridge import in_thread
 from xagent_core.plugins import Plugins
 from xagent_core.testing.fakes import FakeBackend
 
@@ -165,3 +166,17 @@ def test_a_loop_that_ends_during_a_blocking_call_does_not_hang_it():
 
     asyncio.run(main()).join(10)
     assert answers == ["engine: its event loop ended during the call. Keep it open until all are done."]
+
+
+async def test_blocking_work_does_not_wait_for_the_loops_own_threads():
+    """They may all be waiting for the engine."""
+    released = threading.Event()
+    waiting = [asyncio.to_thread(released.wait, 60) for _ in range(40)]
+    tasks = [asyncio.ensure_future(each) for each in waiting]
+    await asyncio.sleep(0)
+    WHO.set("me")
+    assert await in_thread(lambda text: text + WHO.get(), "by ") == "by me"
+    with pytest.raises(ZeroDivisionError):
+        await in_thread(lambda: 1 / 0)
+    released.set()
+    assert all(await asyncio.gather(*tasks))

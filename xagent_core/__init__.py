@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from xagent_core.session import Session as Session
     from xagent_core.stats import PoolStats as PoolStats
     from xagent_core.toolbox import get_tools as get_tools
+    from xagent_core.toolbox import open_tools as open_tools
     from xagent_core.types import ExecutionRequest as ExecutionRequest
     from xagent_core.types import ExecutionResult as ExecutionResult
     from xagent_core.types import FinishedEvent as FinishedEvent
@@ -113,7 +114,7 @@ _HOMES: Final = {
     "selection": "get_backend",
     "session": "Session",
     "stats": "PoolStats",
-    "toolbox": "get_tools",
+    "toolbox": "get_tools open_tools",
     "types": (
         "ExecutionRequest ExecutionResult FinishedEvent InputFile Limits NetworkPolicy OutputEvent OutputFile "
         "parse_size"

@@ -1,16 +1,20 @@
-"""Brings calls from any thread and event loop into the one event loop that an engine belongs to."""
+"""Brings calls from any thread and event loop into the one that an engine belongs to, and blocking work out of it."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+import contextlib
+import contextvars
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, ParamSpec, TypeVar
 
 from xagent_core.errors import XAgentError
 
-__all__ = ["await_in", "wait_in"]
+__all__ = ["await_in", "background_loop", "in_thread", "wait_in"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -68,6 +72,57 @@ async def await_in(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, An
     if asyncio.get_running_loop() is loop:
         return await coroutine
     return await asyncio.wrap_future(_submit(loop, coroutine))
+
+
+async def in_thread(function: Callable[P, T], /, *args: P.args, **options: P.kwargs) -> T:
+    """Runs a blocking function in a thread of its own.
+
+    Whatever an engine waits for must not stand in the queue of the event loop's own threads, as `asyncio.to_thread`
+    does: all of those may be waiting for the engine, when synchronous calls are made there.
+
+    Args:
+        function: What to run. It goes on where the caller is cancelled.
+        *args: Its arguments.
+        **options: Its arguments by name.
+
+    Returns:
+        What it returns.
+
+    Raises:
+        Exception: What it raises.
+    """
+    outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+    outcome.set_running_or_notify_cancel()
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            outcome.set_result(context.run(function, *args, **options))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, name=f"xagent-{getattr(function, '__name__', 'work')}").start()
+    return await asyncio.wrap_future(outcome)
+
+
+@contextlib.contextmanager
+def background_loop() -> Generator[asyncio.AbstractEventLoop]:
+    """An event loop that runs in a thread of its own, for programs that have none. What is left in it is cancelled."""
+    started: concurrent.futures.Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = concurrent.futures.Future()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        started.set_result((asyncio.get_running_loop(), stop))
+        await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()), name="xagent-engine", daemon=True)
+    thread.start()
+    loop, stop = started.result()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

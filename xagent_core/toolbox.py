@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+import contextlib
+from collections.abc import Generator, Iterable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xagent_core.abc.backend import Backend
 from xagent_core.abc.tool import ToolContext, ToolRegistration
+from xagent_core.bridge import background_loop, wait_in
 from xagent_core.engine import Engine
 from xagent_core.errors import InvalidRequestError
 from xagent_core.workspace import Workspace
@@ -14,7 +17,7 @@ from xagent_core.workspace import Workspace
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
-__all__ = ["get_tools"]
+__all__ = ["get_tools", "open_tools"]
 
 
 def get_tools(
@@ -56,3 +59,32 @@ def get_tools(
         return tool.factory(ToolContext(engine=engine, workspace=workspace, options=options, shared=shared))
 
     return [made(tool) for tool in wanted]
+
+
+@contextlib.contextmanager
+def open_tools(
+    backend: str | Backend | None = None,
+    *,
+    workspace: str | Path | Workspace | None = None,
+    names: Iterable[str] | None = None,
+) -> Generator[list[BaseTool]]:
+    """The tools for a synchronous program: their engine is open in a thread of its own until the block is left.
+
+    Args:
+        backend: As for `Engine`.
+        workspace: As for `get_tools`.
+        names: As for `get_tools`.
+
+    Yields:
+        LangChain tools, to be called by `invoke`.
+
+    Raises:
+        XAgentError: What `Engine` and `get_tools` raise.
+    """
+    with background_loop() as loop:
+        engine = Engine(backend)
+        wait_in(loop, engine.__aenter__())
+        try:
+            yield get_tools(engine, workspace=workspace, names=names)
+        finally:
+            wait_in(loop, engine.aclose())

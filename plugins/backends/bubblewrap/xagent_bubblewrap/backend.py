@@ -26,6 +26,7 @@ from xagent_bubblewrap.seccomp import compile_filter
 from xagent_bubblewrap.toolchains import Toolchains, find_toolchains
 from xagent_core.abc.backend import Backend, Capabilities, Probe, Sandbox, SandboxSpec
 from xagent_core.abc.language import Packages
+from xagent_core.bridge import in_thread
 from xagent_core.errors import BackendError, ConfigError, SandboxStartError
 from xagent_core.types import MIB
 
@@ -119,7 +120,7 @@ class BubblewrapBackend(Backend):
             except TimeoutError:
                 return Probe(available=False, detail=f"a sandbox took more than {_PROBE_SECONDS:g} s to start")
             except BackendError as error:
-                return await asyncio.to_thread(_unavailable, error)
+                return await in_thread(_unavailable, error)
             user = "an ordinary user" if machine.privileges.user_namespace else "root, as another user for each sandbox"
             self._probed = Probe(
                 available=True, version=machine.bwrap.version, detail=f"bwrap {machine.bwrap.version}, run by {user}"
@@ -137,7 +138,7 @@ class BubblewrapBackend(Backend):
 
     async def reap(self) -> list[str]:
         """Removes the control groups of owners that are dead, and what runs in them."""
-        return await asyncio.to_thread(reap)
+        return await in_thread(reap)
 
     async def aclose(self) -> None:
         """Ends the fork server, and every sandbox that is left."""
@@ -152,7 +153,7 @@ class BubblewrapBackend(Backend):
 
     async def _start_setup(self, spec: SandboxSpec, toolchains: Toolchains, writable: Entry) -> Sandbox:
         """For a language's setup script."""
-        entries = await asyncio.to_thread(root_entries, (*toolchains.entries, writable))
+        entries = await in_thread(root_entries, (*toolchains.entries, writable))
         kind = _Kind(root=str(writable), entries=entries, env={"PATH": toolchains.path, **toolchains.env})
         return await self._launch(await self._opened(), spec, kind, writable=writable[1])
 
@@ -168,10 +169,10 @@ class BubblewrapBackend(Backend):
             raise
 
     async def _make_kind(self, spec: SandboxSpec) -> _Kind:
-        toolchains = await asyncio.to_thread(find_toolchains, self.name, spec, python=self._python)
+        toolchains = await in_thread(find_toolchains, self.name, spec, python=self._python)
         cache = await self._caches.prepared(spec, toolchains)
         extra = (*toolchains.entries, *((cache,) if cache else ()))
-        entries = await asyncio.to_thread(root_entries, extra)
+        entries = await in_thread(root_entries, extra)
         return _Kind(root=str(extra), entries=entries, env={"PATH": toolchains.path, **toolchains.env})
 
     async def _launch(self, machine: _Machine, spec: SandboxSpec, kind: _Kind, *, writable: str = "") -> Sandbox:
@@ -260,10 +261,10 @@ class BubblewrapBackend(Backend):
         return await asyncio.shield(self._opening)
 
     async def _open(self) -> _Machine:
-        program = await asyncio.to_thread(bwrap.find_bwrap, self.name, self._bwrap)
-        seccomp = await asyncio.to_thread(compile_filter, self.name)
-        privileges = await asyncio.to_thread(find_privileges)
-        hidden = await asyncio.to_thread(bwrap.hidden_paths, keys=not privileges.uid_by_pid)
+        program = await in_thread(bwrap.find_bwrap, self.name, self._bwrap)
+        seccomp = await in_thread(compile_filter, self.name)
+        privileges = await in_thread(find_privileges)
+        hidden = await in_thread(bwrap.hidden_paths, keys=not privileges.uid_by_pid)
         launcher, tree = await open_launcher(self.name, privileges, cgroups=self._cgroups)
         return _Machine(
             bwrap=program,
@@ -283,7 +284,7 @@ class BubblewrapBackend(Backend):
             machine = await opening
             await machine.launcher.aclose()
             if machine.tree is not None:
-                await asyncio.to_thread(machine.tree.remove)
+                await in_thread(machine.tree.remove)
 
 
 async def _undo(start: asyncio.Task[Sandbox]) -> None:

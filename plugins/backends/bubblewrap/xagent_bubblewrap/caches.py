@@ -20,6 +20,7 @@ import platformdirs
 from xagent_bubblewrap.rootfs import Entry
 from xagent_bubblewrap.toolchains import Toolchains
 from xagent_core.abc.backend import Sandbox, SandboxSpec
+from xagent_core.bridge import in_thread
 from xagent_core.errors import XAgentError
 from xagent_core.types import GIB
 
@@ -80,17 +81,17 @@ class LanguageCaches:
         parent = self._folder or platformdirs.user_cache_path("xagent") / "bubblewrap"
         final = parent / key
         try:
-            if await asyncio.to_thread(final.is_dir):
+            if await in_thread(final.is_dir):
                 return final
-            made = await asyncio.to_thread(_temporary_folder, parent, key)
+            made = await in_thread(_temporary_folder, parent, key)
             try:
                 logger.info("preparing %s once: its setup script fills %s", spec.language, final)
                 problem = await self._run(made, spec, toolchains)
                 if not problem:
-                    await asyncio.to_thread(_finish, made, final)
+                    await in_thread(_finish, made, final)
                     return final
             finally:
-                await asyncio.to_thread(shutil.rmtree, made.parent, ignore_errors=True)
+                await in_thread(shutil.rmtree, made.parent, ignore_errors=True)
         except (OSError, XAgentError) as error:
             problem = str(error)
         logger.warning("the setup of %s failed, its programs will be slower: %s", spec.language, problem)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from xagent_bubblewrap.forkserver import receive
 from xagent_bubblewrap.pipes import resolve
 from xagent_bubblewrap.privileges import Privileges
+from xagent_core.bridge import in_thread
 from xagent_core.errors import BackendUnavailableError, SandboxStartError
 
 __all__ = ["Launcher"]
@@ -61,7 +62,7 @@ class Launcher:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.setblocking(False)
         with theirs:
-            self._process = await asyncio.to_thread(self._run, theirs.fileno())
+            self._process = await in_thread(self._run, theirs.fileno())
         asyncio.get_running_loop().add_reader(self._channel, self._hear)
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
@@ -142,10 +143,10 @@ class Launcher:
         self.close()
         if self._process is not None:
             try:
-                await asyncio.to_thread(self._process.wait, _CLOSE_SECONDS)
+                await in_thread(self._process.wait, _CLOSE_SECONDS)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-                await asyncio.to_thread(self._process.wait)
+                await in_thread(self._process.wait)
 
     def _reply(self) -> asyncio.Future[tuple[int, int]]:
         reply: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -13,6 +12,7 @@ from typing import Final
 from xagent_bubblewrap.cgroups import MOUNTS, CgroupTree, find_tree, folder_name
 from xagent_bubblewrap.launcher import Launcher
 from xagent_bubblewrap.privileges import Privileges
+from xagent_core.bridge import in_thread
 from xagent_core.errors import BackendError
 from xagent_core.owner import Owner
 
@@ -41,15 +41,15 @@ async def open_launcher(component: str, privileges: Privileges, *, cgroups: bool
     launcher = await _opened(component, privileges)
     if not cgroups:
         return launcher, None
-    tree = await asyncio.to_thread(_tree_of, launcher.pid)
+    tree = await in_thread(_tree_of, launcher.pid)
     if tree is not None:
         return launcher, tree
-    scope = await asyncio.to_thread(user_scope, os.environ)
+    scope = await in_thread(user_scope, os.environ)
     if not scope:
         return launcher, None
     with contextlib.suppress(BackendError):
         in_scope = await _opened(component, privileges, wrapper=scope)
-        tree = await asyncio.to_thread(_divide_scope, in_scope.pid)
+        tree = await in_thread(_divide_scope, in_scope.pid)
         if tree is not None:
             await launcher.aclose()
             return in_scope, tree

@@ -13,6 +13,7 @@ from typing import Final
 from xagent_bubblewrap.cgroups import SandboxCgroup
 from xagent_bubblewrap.pipes import Pipes, until_readable
 from xagent_core.abc.backend import Sandbox, SandboxExit
+from xagent_core.bridge import in_thread
 from xagent_core.errors import BackendError, SandboxLostError
 from xagent_core.types import StreamName, Usage
 
@@ -102,7 +103,7 @@ class BubblewrapSandbox(Sandbox):
             os.close(self._handle)
         if self._cgroup is not None:
             try:
-                await asyncio.to_thread(self._cgroup.remove)
+                await in_thread(self._cgroup.remove)
             except OSError as error:
                 raise BackendError(self._component, f"the control group of {self.id} stays: {error}") from error
         self._ended(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, Self
@@ -19,6 +18,7 @@ from xagent_core import (
     Workspace,
 )
 from xagent_core.agent_tool import EngineTool
+from xagent_core.bridge import in_thread
 from xagent_core.plugins import Plugins
 from xagent_core.request import make_request
 from xagent_tools_code.carry import Changes, Load, bring_back, limits_for, new_files, pack
@@ -140,12 +140,12 @@ class ExecuteCode(EngineTool):
         source_name = planned.program.source_name
         load = Load()
         if self.workspace:
-            load = await asyncio.to_thread(pack, self.workspace, source_name=source_name)
+            load = await in_thread(pack, self.workspace, source_name=source_name)
             limits = request.limits.over(limits_for(planned, load))
             request = replace(request, files=load.files, limits=limits)
         result = await self._run_request(request)
         if self.workspace:
-            changes = await asyncio.to_thread(bring_back, self.workspace, load, result, source_name=source_name)
+            changes = await in_thread(bring_back, self.workspace, load, result, source_name=source_name)
         else:
             changes = Changes(written=new_files(result, load, source_name=source_name))
         artifact = _RESULT.dump_python(replace(result, files=changes.written), mode="json")

@@ -173,7 +173,8 @@ async def test_the_backend_recovers_from_the_end_of_its_fork_server(engine: Engi
     os.kill((await backend._opened()).launcher.pid, signal.SIGKILL)
     async with asyncio.timeout(5):
         assert await running.receive() is None  # its sandboxes end with it
-        await running.wait()
+        with pytest.raises(SandboxLostError, match="fork server ended"):
+            await running.wait()
     await running.kill()
     result = await engine.execute("echo again", language="sh")
     assert result.output == "again\n"

@@ -224,7 +224,14 @@ class BubblewrapBackend(Backend):
                 raise
             pipes.close_theirs()
             sandbox = BubblewrapSandbox(
-                self.name, name, pid=pid, handle=handle, pipes=pipes, cgroup=cgroup, ended=self._sandboxes.discard
+                self.name,
+                name,
+                pid=pid,
+                handle=handle,
+                pipes=pipes,
+                cgroup=cgroup,
+                abandoned=lambda: launcher.ended,
+                ended=self._sandboxes.discard,
             )
             self._sandboxes.add(sandbox)
             try:

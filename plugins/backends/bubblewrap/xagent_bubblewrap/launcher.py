@@ -53,6 +53,18 @@ class Launcher:
         """Whether it takes requests."""
         return self._channel is not None
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, though the event loop may not have heard of it yet."""
+        if self._channel is None:
+            return True
+        try:
+            return not self._channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     async def open(self) -> None:
         """Starts the fork server.
 

@@ -32,6 +32,7 @@ class BubblewrapSandbox(Sandbox):
         handle: A pidfd of it.
         pipes: The streams.
         cgroup: Its limits; None where there are none.
+        abandoned: Whether the fork server has ended, with which every bwrap ends.
         ended: Called with it when nothing is left of it.
     """
 
@@ -44,6 +45,7 @@ class BubblewrapSandbox(Sandbox):
         handle: int,
         pipes: Pipes,
         cgroup: SandboxCgroup | None,
+        abandoned: Callable[[], bool],
         ended: Callable[[BubblewrapSandbox], object],
     ) -> None:
         self.id = name
@@ -52,6 +54,7 @@ class BubblewrapSandbox(Sandbox):
         self._handle = handle
         self._pipes = pipes
         self._cgroup = cgroup
+        self._abandoned = abandoned
         self._ended = ended
         self._end: asyncio.Task[None] | None = None
 
@@ -73,6 +76,12 @@ class BubblewrapSandbox(Sandbox):
         """Waits for the end of the first process."""
         if self._end is None:
             await until_readable(self._handle)
+            if self._abandoned():
+                raise SandboxLostError(
+                    self._component,
+                    f"sandbox {self.id}: the backend's fork server ended, and all sandboxes with it",
+                    "Run the job again if it may run twice: the next sandbox starts another.",
+                )
         usage = await self.usage()
         return SandboxExit(oom_killed=None if usage is None or usage.oom_kills is None else usage.oom_kills > 0)
 

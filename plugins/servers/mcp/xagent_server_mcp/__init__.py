@@ -1,0 +1,1 @@
+"""Serves xagent's tools to MCP clients."""

@@ -1,0 +1,59 @@
+"""Speaks MCP over streamable HTTP at `/mcp`, behind the guard that every HTTP door of xagent has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+from xagent_core.http.guard import ASGIApp, Guard, Receive, Scope, Send, refuse
+from xagent_core.http.limits import Limited, RequestLimits
+from xagent_core.http.options import Entry
+from xagent_core.http.server import serve
+
+__all__ = ["PATH", "serve_http"]
+
+PATH: Final = "/mcp"
+
+_IDLE_SECONDS: Final = 1800.0
+_SESSIONS: Final = 256
+
+
+async def serve_http(
+    server: Server[Any, Any], entry: Entry, *, limits: RequestLimits, grace: float, opened: Callable[[], None]
+) -> None:
+    """Serves clients until it is cancelled.
+
+    Args:
+        server: What they can call.
+        entry: The door, and who may come in.
+        limits: Of requests. One whose caller has gone runs on: MCP has its own way to cancel.
+        grace: Seconds that calls have to end.
+        opened: Called when requests are taken.
+    """
+    sessions = StreamableHTTPSessionManager(
+        server, session_idle_timeout=_IDLE_SECONDS, max_sessions=_SESSIONS, max_request_body_size=limits.body
+    )
+    guard = Guard(
+        Limited(_routed(sessions), limits, exempt=["/healthz"], cancels=False),
+        token=entry.token,
+        hosts=entry.hosts,
+        public=["/healthz"],
+    )
+    async with sessions.run():
+        await serve(guard, entry.door, grace=grace, opened=opened)
+
+
+def _routed(sessions: StreamableHTTPSessionManager) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in (PATH, f"{PATH}/"):
+            await sessions.handle_request(scope, receive, send)
+        elif scope["path"] == "/healthz":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": b"ok"})
+        else:
+            await refuse(send, 404, "there is nothing here", f"MCP is spoken at {PATH}.")
+
+    return app

@@ -10,6 +10,7 @@ import urllib.request
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.deploy.conftest import DEPLOY
 from tests.deploy.stack import Stack
@@ -67,6 +68,14 @@ def test_the_queues_server_asks_for_its_password(stack):
     with socket.create_connection(("127.0.0.1", stack.ports["redis"]), 5) as connection:
         connection.sendall(b"PING\r\n")
         assert connection.recv(100).startswith(b"-NOAUTH")
+
+
+def test_the_clusters_scaler_gets_a_number(stack, deploy):
+    manifests = yaml.safe_load_all((deploy / "kubernetes/scaling.yaml").read_text("utf-8"))
+    (scaled,) = [manifest for manifest in manifests if manifest["kind"] == "ScaledObject"]
+    (trigger,) = scaled["spec"]["triggers"]
+    (answer,) = stack.query(trigger["metadata"]["query"])
+    assert float(answer["value"][1]) >= 0
 
 
 def test_the_worker_says_what_it_ran(stack):

@@ -55,7 +55,8 @@ class Store:
             ) from error
         try:
             # Retrying is for callers, who know how long they care to wait.
-            client = Redis.from_url(url, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0))
+            # How long to wait for an answer is for each call, some of which block.
+            client = Redis.from_url(url, socket_connect_timeout=5, socket_timeout=None, retry=Retry(NoBackoff(), 0))
         except ValueError as error:
             raise ConfigError("queue", f"{without_secrets(url)} is no URL of a Redis: {error}") from error
         return cls(client=client, place=without_secrets(url))

@@ -110,6 +110,7 @@ class Worker:
         """Begins to take jobs. A server that is away is waited for."""
         carrier, slots = self.queue.carrier, self._slots.number
         self._delivering = asyncio.create_task(carrier.deliver(self._deliver, queues=self._queues, slots=slots))
+        self._delivering.add_done_callback(self._delivered)
         steps = (self._renew, self._listen(), self._send_due, self._sweep)
         self._keeping = [asyncio.create_task(self._keep(step)) for step in steps]
         self.queue.plugins.observe("xagent_worker_started", worker=self.info)
@@ -117,6 +118,10 @@ class Worker:
 
     async def __aexit__(self, *_exc: object) -> None:
         await self.drain()
+
+    def _delivered(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("worker %s takes no more jobs: its carrier has failed", self.name, exc_info=error)
 
     async def run(self) -> None:
         """Works until `drain` was called elsewhere and all is done.
@@ -268,6 +273,10 @@ class Worker:
                 if not away:
                     logger.warning("worker %s waits for the queue's server: %s", self.name, error)
                 away, pause = True, _AWAY_SECONDS
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # A client may turn a cancellation into an error of its connection.
+                raise asyncio.CancelledError
             await asyncio.sleep(pause)
 
     async def _renew(self) -> float:

@@ -61,7 +61,7 @@ class Rig:
         """A worker in a process of its own, which is killed at the end."""
         given = {"name": self._name, "options": self._options, "slots": slots, "queues": list(queues)}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "xagent_core.testing.queues.worker", json.dumps(given),
+            sys.executable, "-m", "xagent_core.testing.queues.process", json.dumps(given),
             stdout=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         try:

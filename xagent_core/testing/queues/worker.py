@@ -1,12 +1,10 @@
-"""A worker on a backend that runs nothing: in a test's own process, or as `python -m` in one that can be killed."""
+"""Programs of which a test says what they do, and an engine that plays them without a sandbox."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
-import sys
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -15,8 +13,7 @@ from xagent_core.engine import Engine
 from xagent_core.errors import SandboxLostError
 from xagent_core.hookspecs import hookimpl
 from xagent_core.plugins import load_plugins
-from xagent_core.queueing.queue import get_queue
-from xagent_core.queueing.worker import Worker, current_job
+from xagent_core.queueing.worker import current_job
 from xagent_core.testing.fakes import FakeBackend, FakeJob, FakeRun
 
 __all__ = ["LANGUAGE", "fake_engine", "play", "program"]
@@ -81,17 +78,3 @@ def fake_engine() -> tuple[Engine, FakeBackend]:
     plugins.add(LANGUAGE, "xagent-testing", "0", lambda: module)
     backend = FakeBackend(play)
     return Engine(backend, plugins=plugins), backend
-
-
-async def _main(name: str, options: dict[str, Any], *, slots: int, queues: list[str]) -> None:
-    engine, _ = fake_engine()
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with engine, get_queue(name, **options) as queue, Worker(queue, engine, slots=slots, queues=queues):
-        print("ready", flush=True)  # noqa: T201 - the test waits for it
-        await stop.wait()
-
-
-if __name__ == "__main__":
-    given = json.loads(sys.argv[1])
-    asyncio.run(_main(given["name"], given["options"], slots=given["slots"], queues=given["queues"]))

@@ -81,11 +81,6 @@ async def execute(engine: Engine) -> None:
     assert (result.output, len(result.files)) == ("done\n", 1)
 
 
-async def stream(engine: Engine) -> None:
-    async for _ in engine.stream("echo done; sleep 0.05; echo more", language="bash"):
-        await asyncio.sleep(0)
-
-
 async def session(engine: Engine) -> None:
     async with engine.session("bash") as session:
         await session.execute("x=1")
@@ -93,7 +88,7 @@ async def session(engine: Engine) -> None:
         assert (await session.execute("echo $x; cat a")).output == "1\na"
 
 
-@pytest.mark.parametrize("use", [execute, stream, session])
+@pytest.mark.parametrize("use", [execute, session])
 @pytest.mark.parametrize("backend", EACH_BACKEND)
 async def test_nothing_is_left_of_a_call_that_is_cancelled_at_any_step(backend, use):
     async def whole() -> None:

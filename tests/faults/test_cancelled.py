@@ -21,19 +21,18 @@ pytestmark = pytest.mark.slow
 @types.coroutine
 def counted(work: Coroutine[Any, Any, Any], suspended: Callable[[], None]):
     """Runs a coroutine, and tells each time that it waits for something."""
-    resume: Callable[[], Any] = lambda: work.send(None)  # noqa: E731
+    step: Callable[[Any], Any]
+    step, given = work.send, None
     while True:
         try:
-            waits_for = resume()
+            waits_for = step(given)
         except StopIteration as end:
             return end.value
         suspended()
         try:
-            value = yield waits_for
+            step, given = work.send, (yield waits_for)
         except BaseException as error:
-            resume = lambda error=error: work.throw(error)  # noqa: E731
-        else:
-            resume = lambda value=value: work.send(value)  # noqa: E731
+            step, given = work.throw, error
 
 
 async def cancelled_at(step: int, work: Coroutine[Any, Any, Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final, Protocol
 
 from xagent_tools_web.errors import WebError
@@ -83,13 +83,16 @@ async def read_body(chunks: AsyncIterator[bytes], *, encoding: str, most: int, r
     unpacker: _Unpacker = _Plain() if name in {"", "identity"} else _Zlib()
     body = bytearray()
     came = 0
-    async for chunk in chunks:
-        came += len(chunk)
-        try:
+    try:
+        async for chunk in chunks:
+            came += len(chunk)
             # One byte more than is wanted tells whether there is more.
             body += unpacker.unpack(chunk, most + 1 - len(body))
-        except zlib.error as error:
-            raise WebError(request, "the body is damaged: it cannot be unpacked", "Try another address.") from error
-        if len(body) > most or came > most:
-            return bytes(body[:most]), True
+            if len(body) > most or came > most:
+                return bytes(body[:most]), True
+    except zlib.error as error:
+        raise WebError(request, "the body is damaged: it cannot be unpacked", "Try another address.") from error
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
     return bytes(body), False

@@ -17,7 +17,7 @@ from xagent_tools_web.web import Page, Web
 __all__ = ["FetchUrl", "FetchUrlInput", "HttpRequest", "HttpRequestInput", "http_request_input"]
 
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.1
-_VALUE: Final = re.compile(r"[\x21-\x7e\x80-\xff]([\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?|")
+_VALUE: Final = re.compile(r"[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?|")
 _RESERVED: Final = re.compile(
     r"(?i)host|connection|content-length|transfer-encoding|te|trailer|upgrade|expect|keep-alive|accept-encoding|"
     r"proxy-.*|x-forwarded-.*|forwarded|x-real-ip|x-http-method.*|x-method-override"
@@ -131,7 +131,7 @@ def checked_headers(headers: dict[str, str], request: str) -> None:
     """
     for name, value in headers.items():
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise WebError(request, "a header has characters that no header can have", "Leave out control characters.")
+            raise WebError(request, "a header has characters that no header can have", "Use visible ASCII.")
         if _RESERVED.fullmatch(name):
             raise WebError(request, f"the header {name} is not the caller's to set", "Leave it out.")
 

@@ -42,9 +42,7 @@ def matches(host: str, patterns: Iterable[str], *, below: bool = False) -> bool:
     name = host.lower().rstrip(".")
     for pattern in patterns:
         suffix = pattern.removeprefix("*.")
-        if (name == pattern) or ((below or suffix != pattern) and name.endswith(f".{suffix}")):
-            return True
-        if below and name == suffix:
+        if name == pattern or ((below or suffix != pattern) and name.endswith(f".{suffix}")):
             return True
     return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any, Final, Literal
 
@@ -21,7 +22,12 @@ _HTML: Final = frozenset({"text/html", "application/xhtml+xml", ""})
 _MOST_HTML: Final = 2_000_000
 """Characters that are made sense of: the time for it grows with the page, and cannot be cut short."""
 
+_MOST_ELEMENTS: Final = 50_000
+"""A page with more is given as bare text; trafilatura needs about 0.1 ms for an element."""
+
 _LONGEST_LINK: Final = 2000
+_MOST_TRIED: Final = 5000
+_OTHER_SCHEME: Final = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _HOST: Final = re.compile(rb"[A-Za-z0-9._:-]+")
 _METADATA: Final = ("title", "author", "date", "description", "sitename", "language")
 
@@ -70,10 +76,14 @@ class ScrapePage(WebTool):
         found = described(page)
         if kind not in _HTML:
             return found | {"title": "", "metadata": {}, **window(text, offset, max_characters), "links": []}
-        # lxml and trafilatura block, and take as long as they take: the caller need not wait for their end.
-        metadata, content, links = await anyio.to_thread.run_sync(
-            _extract, text, str(page.url), format, max_links, abandon_on_cancel=True
-        )
+        try:
+            # lxml and trafilatura block, and take as long as they take: nobody waits for their end.
+            async with asyncio.timeout(self.web.settings.timeout):
+                metadata, content, links = await anyio.to_thread.run_sync(
+                    _extract, text, str(page.url), format, max_links, abandon_on_cancel=True
+                )
+        except TimeoutError as error:
+            raise WebError(f"GET {shown(url)}", "the page takes too long to read", "Use fetch_url.") from error
         return found | {
             "title": metadata.pop("title", ""),
             "metadata": metadata,
@@ -94,6 +104,8 @@ def _extract(html: str, url: str, form: str, most_links: int) -> tuple[dict[str,
     except (etree.ParserError, etree.XMLSyntaxError, ValueError):
         return {}, "", []
     links = _links(tree, url, most_links)
+    if sum(1 for _ in tree.iter()) > _MOST_ELEMENTS:
+        return {"title": " ".join(tree.xpath("string(//title)").split())[:1000]}, _bare(tree), links
     document = trafilatura.extract_metadata(tree, default_url=url)
     said = document.as_dict() if document is not None else {}
     metadata = {name: str(value)[:1000] for name in _METADATA if (value := said.get(name))}
@@ -104,17 +116,33 @@ def _extract(html: str, url: str, form: str, most_links: int) -> tuple[dict[str,
     return metadata, content or trafilatura.html2txt(html), links
 
 
+def _bare(tree: Any) -> str:
+    """All the text of a page that is too large to be made more of."""
+    for element in tree.xpath("//script | //style | //noscript | //template"):
+        element.drop_tree()
+    return "\n".join(line for text in tree.itertext() if (line := " ".join(text.split())))
+
+
 def _links(tree: Any, url: str, most: int) -> list[dict[str, str]]:
     """The page's links to other places, each once."""
     base = httpx.URL(url)
     links: dict[str, str] = {}
+    tried: set[str] = set()
     for anchor in tree.iter("a"):
-        try:
-            target = base.join((anchor.get("href") or "").strip()).copy_with(fragment=None)
-        except (httpx.InvalidURL, UnicodeError, ValueError):
-            target = httpx.URL("")
-        if target.scheme not in {"http", "https"} or not _HOST.fullmatch(target.raw_host):
-            anchor.attrib.pop("href", None)  # Nothing that a reader should follow, in the text neither.
-        elif len(links) < most and target != base and len(str(target)) <= _LONGEST_LINK:
-            links.setdefault(str(target), " ".join(anchor.text_content().split())[:200])
+        href = (anchor.get("href") or "").strip()
+        if _OTHER_SCHEME.match("".join(href.split())):
+            anchor.attrib.pop("href")  # Nothing that a reader should follow, in the text neither.
+        elif len(links) < most and len(tried) < _MOST_TRIED and href not in tried and (target := _target(base, href)):
+            links.setdefault(target, " ".join(anchor.text_content().split())[:200])
+        tried.add(href)
     return [{"url": link, "text": text} for link, text in links.items()]
+
+
+def _target(base: httpx.URL, href: str) -> str:
+    """Where a link leads to; empty where that is nowhere else."""
+    try:
+        target = base.join(href).copy_with(fragment=None)
+    except (httpx.InvalidURL, UnicodeError, ValueError):
+        return ""
+    usable = target.scheme in {"http", "https"} and _HOST.fullmatch(target.raw_host) and target != base
+    return str(target) if usable and len(str(target)) <= _LONGEST_LINK else ""

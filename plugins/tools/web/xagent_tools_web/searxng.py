@@ -81,9 +81,8 @@ async def _answer(request: httpx.Request) -> Any:
             response = await transport.handle_async_request(request)
             try:
                 packed = response.headers.get("content-encoding", "")
-                body, more = await read_body(
-                    response.aiter_raw(), encoding=packed, most=_MOST_BYTES, request="the SearXNG server"
-                )
+                chunks = response.aiter_raw()
+                body, more = await read_body(chunks, encoding=packed, most=_MOST_BYTES, request="searxng")
             finally:
                 await response.aclose()
     except httpx.HTTPError as error:

@@ -23,6 +23,10 @@ _MARKS: Final = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_ENCODINGS: Final = re.compile(
+    r"utf-(8|8-sig|16|16-le|16-be|32|32-le|32-be)|ascii|iso8859-\d+|cp\d+|mac-\w+|koi8-\w|gb\w+|big5\w*|shift_jis\w*|"
+    r"euc_\w+|iso2022_\w+|johab|hz|tis-620|kz1048|ptcp154"
+)
 _HEAD: Final = 2048
 
 
@@ -47,7 +51,6 @@ def decode(body: bytes, headers: httpx.Headers) -> tuple[str, str] | None:
         return None
     stated = _CHARSET.search(headers.get("content-type", ""))
     for name in (marked, stated[1] if stated else "", "utf-8", _said(body)):
-        # The last character may be cut through where the body was.
         if name and (text := _read(body, name)) is not None:
             return text, name
     if not _TEXTUAL.fullmatch(kind):
@@ -75,6 +78,11 @@ def _said(body: bytes) -> str:
 
 def _read(body: bytes, name: str) -> str | None:
     try:
-        return codecs.getincrementaldecoder(name)("strict").decode(body)
+        codec = codecs.lookup(name)
+        # Python also calls things encodings that unpack (zlib), or that take a time that grows with the square.
+        if not _ENCODINGS.fullmatch(codec.name):
+            return None
+        # A last character that is cut through, as the body was, is left away.
+        return codec.incrementaldecoder("strict").decode(body) if codec.incrementaldecoder else None
     except (LookupError, UnicodeError, ValueError):
         return None

@@ -15,7 +15,7 @@ from hishel.httpx import AsyncCacheTransport
 from ssrfguard import Policy, Resolver
 from ssrfguard.httpx import AsyncSafeTransport
 
-from xagent_tools_web.errors import WebError, shown
+from xagent_tools_web.errors import WebError, host_of, shown
 from xagent_tools_web.memory import MemoryStorage
 from xagent_tools_web.pace import Pace
 
@@ -57,7 +57,7 @@ class _Paced(httpx.AsyncBaseTransport):
         self._most = most_header_bytes
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await self._pace.wait(request.url.host)
+        await self._pace.wait(host_of(request.url))
         response = await self._inner.handle_async_request(request)
         # A line is name, colon, space, value and the line's end.
         if sum(len(name) + len(value) + 4 for name, value in response.headers.raw) > self._most:

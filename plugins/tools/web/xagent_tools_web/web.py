@@ -17,7 +17,7 @@ from ssrfguard import BlockedAddressError, BlockedURLError, Resolver, SSRFGuardE
 from xagent_core.abc.tool import ToolContext
 from xagent_core.errors import ConfigError
 from xagent_tools_web.body import ACCEPT_ENCODING, read_body
-from xagent_tools_web.errors import WebError, shown
+from xagent_tools_web.errors import WebError, host_of, shown
 from xagent_tools_web.memory import MemoryStorage
 from xagent_tools_web.pace import Pace
 from xagent_tools_web.reach import matches, reach_of
@@ -131,7 +131,7 @@ class Web:
                 name, f"took longer than {self.settings.timeout:g} seconds", "Try later, or another address."
             ) from error
         page = replace(page, seconds=time.monotonic() - started)
-        logger.info("%s %s: %d, %d bytes", method, page.url.host, page.status_code, len(page.body))
+        logger.info("%s %s: %d, %d bytes", method, host_of(page.url), page.status_code, len(page.body))
         return page
 
     def _open(self) -> contextlib.AbstractAsyncContextManager[Way]:
@@ -164,9 +164,7 @@ class Web:
         passed: list[httpx.URL] = []
         while True:
             try:
-                # Before anything is done with it, the cache included; only what decides, so that no message has more.
-                origin = request.url.copy_with(path="/", query=None, fragment=None)
-                self._policy.check_url(str(origin) if origin.host else str(request.url))
+                self._judge(request.url)
                 if robots and request.method in {"GET", "HEAD"}:
                     await self._ask_robots(way, request)
                 page = await self._send(way, request, most or self.settings.max_bytes)
@@ -182,15 +180,22 @@ class Web:
             passed.append(request.url)
             request = self._redirected(request, page.status_code, target)
 
+    def _judge(self, url: httpx.URL) -> None:
+        """Judges a URL before anything is done with it, the cache included."""
+        if url.userinfo:
+            raise BlockedURLError("", "it has a user or a password, and what stands before the @ is not where it leads")
+        # Only what decides, so that no message can have more.
+        self._policy.check_url(str(url.copy_with(path="/", query=None, fragment=None) if url.raw_host else url))
+
     async def _ask_robots(self, way: Way, request: httpx.Request) -> None:
-        if matches(request.url.host, self.settings.robots_exempt):
+        if matches(host_of(request.url), self.settings.robots_exempt):
             return
 
         async def fetch(url: httpx.URL) -> tuple[int, bytes]:
             try:
                 page = await self._follow(way, self._request("GET", url, None, None), robots=False, most=MOST_BYTES)
             except WebError as error:
-                logger.info("robots.txt of %s: %s", url.host, error.cause)
+                logger.info("robots.txt of %s: %s", host_of(url), error.cause)
                 return 0, b""
             return page.status_code, page.body
 
@@ -208,11 +213,10 @@ class Web:
         try:
             response = await transport.handle_async_request(request)
             try:
-                chunks = response.aiter_raw()
                 packed = response.headers.get("content-encoding", "")
-                if request.method == "HEAD" or response.status_code in _REDIRECTS:
-                    body, truncated = b"", False
-                else:
+                body, truncated = b"", False
+                if request.method != "HEAD" and response.status_code not in _REDIRECTS:
+                    chunks = response.aiter_raw()
                     body, truncated = await read_body(chunks, encoding=packed, most=most, request=_name(request))
             finally:
                 await response.aclose()
@@ -263,7 +267,7 @@ def _trust(settings: WebSettings) -> ssl.SSLContext:
 def _refused(request: httpx.Request, error: SSRFGuardError, *, redirected: bool) -> WebError:
     """What a model is told: not where an internal name leads to."""
     reason = str(getattr(error, "reason", error))
-    logger.warning("refused %s: %s", request.url.host or "a request", reason)
+    logger.warning("refused %s: %s", host_of(request.url) or "a request", reason)
     if isinstance(error, BlockedAddressError):
         reason = "its name leads to an address that is not of the public web"
     elif isinstance(error, BlockedURLError):
@@ -277,7 +281,7 @@ def _name(request: httpx.Request) -> str:
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:
-    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme, 0)
+    return url.scheme, host_of(url), url.port or {"http": 80, "https": 443}.get(url.scheme, 0)
 
 
 def _what_failed(error: httpx.HTTPError) -> str:

@@ -130,14 +130,17 @@ def marked() -> list[str]:
         if place.is_dir():
             found += [str(path) for path in place.iterdir() if path.name.startswith(MARK)]
     for name in ("/proc/net/unix", "/proc/keys"):
-        found += [f"{name}: {line}" for line in Path(name).read_text("utf-8", "replace").splitlines() if MARK in line]
+        found += [f"{name}: {line}" for line in _lines(name) if MARK in line]
     for name in ("/proc/net/tcp", "/proc/net/tcp6"):
-        if Path(name).exists():
-            found += [f"{name}: {line}" for line in Path(name).read_text().splitlines() if f":{PORT:04X} " in line]
-    for name in ("shm", "sem", "msg"):
-        lines = Path("/proc/sysvipc", name).read_text().splitlines()[1:]
-        found += [f"{name}: {line}" for line in lines if int(line.split()[0]) == IPC_KEY]
+        found += [f"{name}: {line}" for line in _lines(name) if f":{PORT:04X} " in line]
+    for name in ("/proc/sysvipc/shm", "/proc/sysvipc/sem", "/proc/sysvipc/msg"):
+        found += [f"{name}: {line}" for line in _lines(name)[1:] if int(line.split()[0]) == IPC_KEY]
     return found
+
+
+def _lines(name: str) -> list[str]:
+    """None where the kernel was built without what the file tells of."""
+    return Path(name).read_text("utf-8", "replace").splitlines() if Path(name).exists() else []
 
 
 def host_settings() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`xagent plugins`: what is installed, and what of it cannot be used."""
+"""`xagent plugins`: what is installed, what of it cannot be used, and what keeps its contract."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from xagent_core.cli.check import check
 from xagent_core.cli.report import JSON_OPTION, print_json, print_table
 
 __all__ = ["make_app"]
@@ -16,8 +17,12 @@ def make_app() -> typer.Typer:
     """The command's application."""
     app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
     # With a callback, the application stays a group of commands, even of one.
-    app.callback(no_args_is_help=True, help="List what is installed, and what is broken and why.")(lambda: None)
+    app.callback(
+        no_args_is_help=True,
+        help="List what is installed and what is broken and why, and check what keeps its contract.",
+    )(lambda: None)
     app.command("list")(list_plugins)
+    app.command("check")(check)
     return app
 
 

@@ -1,0 +1,90 @@
+"""`xagent plugins check`: whether an installed plugin keeps the contracts of what it registers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xagent_core.cli.report import JSON_OPTION, print_json, print_table, waiting
+
+if TYPE_CHECKING:
+    from xagent_core.testing.check import Checked, Subject
+
+__all__ = ["check"]
+
+
+def check(
+    name: Annotated[str, typer.Argument(help="A distribution, an entry point, a backend, language, tool or queue.")],
+    *,
+    backend: Annotated[str, typer.Option(help="Run languages on this backend only.", metavar="NAME")] = "",
+    url: Annotated[str, typer.Option(help="The server of queues.", metavar="URL")] = "",
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Run the conformance suites over what an installed plugin registers.
+
+    The exit status is 1 when a test failed or none could be run. Needs the extra `testing`.
+    """
+    from xagent_core.config import load_settings
+    from xagent_core.errors import PluginError
+    from xagent_core.plugins import load_plugins
+
+    try:
+        from xagent_core.testing.check import find_subjects, run_suites
+    except ImportError as error:
+        raise PluginError(
+            "plugins check", f"a dependency is missing: {error}", "pip install 'xagent-core[testing]'"
+        ) from error
+
+    plugins = load_plugins(load_settings().disabled_plugins)
+    subjects = [_with_options(subject, backend=backend, url=url) for subject in find_subjects(plugins, name)]
+    with waiting(f"running the suites of {', '.join(map(str, subjects))}"):
+        checked = run_suites(subjects)
+    counts = Counter(test.result for test in checked)
+    if as_json:
+        print_json(_document(name, checked))
+    else:
+        _print(subjects, checked)
+    raise typer.Exit(1 if counts["failed"] or not counts["passed"] else 0)
+
+
+def _with_options(subject: Subject, *, backend: str, url: str) -> Subject:
+    if subject.kind == "language" and backend:
+        return replace(subject, fixtures={"backend": backend})
+    if subject.kind == "queue":
+        return replace(subject, fixtures={"queue": (subject.name, {"url": url} if url else {})})
+    return subject
+
+
+def _document(name: str, checked: list[Checked]) -> dict[str, Any]:
+    tests = [
+        {
+            "kind": test.subject.kind,
+            "name": test.subject.name,
+            "distribution": test.subject.distribution,
+            "test": test.test,
+            "result": test.result,
+            "reason": test.reason,
+            "seconds": test.seconds,
+        }
+        for test in checked
+    ]
+    return {"plugin": name, "ok": all(test.result != "failed" for test in checked), "tests": tests}
+
+
+def _print(subjects: list[Subject], checked: list[Checked]) -> None:
+    for subject in subjects:
+        own = [test for test in checked if test.subject == subject]
+        typer.echo(f"{subject} ({subject.distribution})")
+        print_table(("test", "result", "seconds"), [(test.test, test.result, f"{test.seconds:.2f}") for test in own])
+        for result in ("skipped", "failed"):
+            tests: dict[str, list[str]] = {}  # by reason: an engine that is missing is told once
+            for test in own:
+                if test.result == result:
+                    tests.setdefault(test.reason, []).append(test.test)
+            for reason, names in tests.items():
+                typer.echo(f"{result}: {'; '.join(names)}\n    {reason.replace(chr(10), chr(10) + '    ')}")
+        counts = Counter(test.result for test in own)
+        typer.echo(", ".join(f"{counts[result]} {result}" for result in ("passed", "failed", "skipped")))

@@ -147,7 +147,7 @@ def run_suites(subjects: Sequence[Subject]) -> list[Checked]:
             "-p",
             "xagent_core.testing.pytest_plugin",
             "-p",
-            "pytest_asyncio.plugin",
+            f"{pytest_asyncio.__name__}.plugin",
         )
         options = ("-q", "-p", "no:cacheprovider", "--rootdir", folder, "-c", str(Path(folder, "pytest.ini")))
         with unittest.mock.patch.dict(os.environ, environment), contextlib.redirect_stdout(said):

@@ -110,6 +110,18 @@ def site() -> Iterator[Site]:
     yield from serving(Site())
 
 
+@pytest.fixture(scope="class")
+def lasting_site() -> Iterator[Site]:
+    """For the tests of a class; it has a page, and a SearXNG server that cannot find what is `lost`."""
+
+    async def search(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        found = response('{"results": [{"title": "Otters", "url": "https://otters.example/"}]}')
+        writer.write(response(status="500 Lost") if "lost" in asked.target else found)
+
+    page = response("<title>Otters</title><p>They swim.</p>", "Content-Type: text/html")
+    yield from serving(Site(routes={"/": page, "/search": search}))
+
+
 @pytest.fixture
 def other_site() -> Iterator[Site]:
     yield from serving(Site())

@@ -22,6 +22,7 @@ _RESERVED: Final = re.compile(
     r"(?i)host|connection|content-length|transfer-encoding|te|trailer|upgrade|expect|keep-alive|accept-encoding|"
     r"proxy-.*|x-forwarded-.*|forwarded|x-real-ip|x-http-method.*|x-method-override"
 )
+_LONGEST_BODY: Final = 1_000_000
 _URL: Final = "The whole address, beginning with https:// or http://."
 
 Offset = Annotated[
@@ -48,9 +49,11 @@ class HttpRequestInput(BaseModel):
         max_length=50,
         description="Headers to send, such as Accept or Authorization. A redirect to another site drops them.",
     )
-    json_body: JsonValue = Field(default=None, description="What to send as JSON; sets the content type.")
+    json_body: Annotated[dict[str, JsonValue], Field(max_length=1000)] | None = Field(
+        default=None, description="An object to send as JSON; sets the content type."
+    )
     body: str | None = Field(
-        default=None, max_length=1_000_000, description="What to send as text; set the header Content-Type with it."
+        default=None, max_length=_LONGEST_BODY, description="What to send as text; set the header Content-Type with it."
     )
     max_characters: Most = 20_000
     offset: Offset = 0
@@ -105,7 +108,7 @@ class HttpRequest(WebTool):
         url: str,
         method: str,
         headers: dict[str, str],
-        json_body: JsonValue,
+        json_body: dict[str, JsonValue] | None,
         body: str | None,
         max_characters: int,
         offset: int,
@@ -117,6 +120,8 @@ class HttpRequest(WebTool):
         data = None if body is None else body.encode()
         if json_body is not None:
             data = json.dumps(json_body).encode()
+            if len(data) > _LONGEST_BODY:
+                raise WebError(f"{method} {shown(url)}", f"json_body has more than {_LONGEST_BODY} bytes", "Send less.")
             headers = {"Content-Type": "application/json"} | headers
         page = await self.web.request(method, url, headers=headers, body=data)
         sent = {name: value for name, value in page.headers.items() if name != "content-encoding"}

@@ -75,7 +75,8 @@ def test_ci_types_the_command_of_the_readme():
 
 @pytest.mark.engine("bubblewrap")
 @pytest.mark.parametrize("block", PROGRAMS, ids=lambda block: block.name)
-def test_python_in_the_readme_runs(block):
+def test_python_in_the_readme_runs(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     exec(compile(block.text, block.name, "exec"), {"__name__": "__main__"})
 
 

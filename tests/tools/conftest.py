@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from itertools import count
 from types import SimpleNamespace
@@ -15,8 +16,9 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import PrivateAttr
 
 from tests.backends import EACH_BACKEND
-from xagent_core import Engine, Workspace, get_tools
+from xagent_core import Engine, ImageNotFoundError, Workspace, get_tools
 from xagent_core.config import load_settings
+from xagent_core.testing.pytest_plugin import REQUIRE_ENGINES
 
 Turn = AIMessage | Callable[[list[BaseMessage]], AIMessage]
 
@@ -31,6 +33,11 @@ async def any_engine(request):
     """Each backend in turn."""
     # The user's own configuration has no say in tests.
     async with Engine(request.param, settings=load_settings({"XAGENT_CONFIG": "/dev/null"})) as engine:
+        try:
+            await engine.execute("")
+        except ImageNotFoundError as error:
+            give_up = pytest.fail if request.param in os.environ.get(REQUIRE_ENGINES, "") else pytest.skip
+            give_up(f"{error} `xagent images build` makes all that these tests need.")
         yield engine
 
 

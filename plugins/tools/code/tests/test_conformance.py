@@ -1,4 +1,4 @@
-"""What runs code keeps what the contract of a tool promises."""
+"""The suite of agent tools, over the tools that run code and keep thoughts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class TestExecuteCode(ToolConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def call(cls):
-        return {"code": "print(6 * 7)"}
+        return {"code": "print(6 * 7)", "language": "python"}
 
     @pytest.fixture(scope="class")
     @classmethod
     def failing_call(cls):
-        return {"code": "", "language": "cobol"}
+        return {"code": "print(6 * 7)", "arguments": ["a\0b"]}
 
 
 class TestThink(ToolConformance):
@@ -33,4 +33,4 @@ class TestThink(ToolConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def call(cls):
-        return {"thought": "What follows from this?"}
+        return {"thought": "It is a test."}

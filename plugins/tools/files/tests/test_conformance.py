@@ -1,4 +1,4 @@
-"""The tools for files keep what the contract of a tool promises."""
+"""The suite of agent tools, over the tools for files."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class TestReadFile(ToolConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def call(cls):
-        return {"path": "file.txt"}
+        return {"path": "file.txt", "max_lines": 1}
 
     @pytest.fixture(scope="class")
     @classmethod
     def failing_call(cls):
-        return {"path": "no-such-file.txt"}
+        return {"path": "../file.txt"}
 
 
 class TestWriteFile(ToolConformance):
@@ -33,12 +33,12 @@ class TestWriteFile(ToolConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def call(cls):
-        return {"path": "new.txt", "content": "text"}
+        return {"path": "new/file.txt", "content": "text"}
 
     @pytest.fixture(scope="class")
     @classmethod
     def failing_call(cls):
-        return {"path": "../outside.txt", "content": "text"}
+        return {"path": "/file.txt", "content": ""}
 
 
 class TestListFiles(ToolConformance):
@@ -50,12 +50,12 @@ class TestListFiles(ToolConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def call(cls):
-        return {"path": "."}
+        return {"pattern": "*.txt"}
 
     @pytest.fixture(scope="class")
     @classmethod
     def failing_call(cls):
-        return {"path": "no-such-folder"}
+        return {"path": "nowhere"}
 
 
 class TestEditFile(ToolConformance):
@@ -72,4 +72,4 @@ class TestEditFile(ToolConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def failing_call(cls):
-        return {"path": "file.txt", "old_text": "third", "new_text": "3rd"}
+        return {"path": "file.txt", "old_text": "third", "new_text": ""}

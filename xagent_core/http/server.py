@@ -76,7 +76,14 @@ def open_door(host: str, port: int, *, certificate: Path | None = None, key: Pat
     return Door(socket=listening, host=host, port=listening.getsockname()[1], certificate=certificate, key=key)
 
 
-async def serve(app: ASGIApp, door: Door, *, grace: float, opened: Callable[[], None] = lambda: None) -> None:
+async def serve(
+    app: ASGIApp,
+    door: Door,
+    *,
+    grace: float,
+    opened: Callable[[], None] = lambda: None,
+    closing: Callable[[], None] = lambda: None,
+) -> None:
     """Serves until it is cancelled, which ends it in order: the door is closed, and what runs may end, or is cancelled.
 
     Args:
@@ -84,6 +91,7 @@ async def serve(app: ASGIApp, door: Door, *, grace: float, opened: Callable[[], 
         door: Its socket is closed at the end.
         grace: Seconds that requests have to end by themselves before they are cancelled.
         opened: Called when requests are taken.
+        closing: Called when no more are taken, to end what would otherwise never end by itself.
 
     Raises:
         ConfigError: The certificate cannot be used.
@@ -122,5 +130,6 @@ async def serve(app: ASGIApp, door: Door, *, grace: float, opened: Callable[[], 
         await asyncio.shield(serving)
     except asyncio.CancelledError:
         server.should_exit = True
+        closing()
         await asyncio.wait([serving])
         raise

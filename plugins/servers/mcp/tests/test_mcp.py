@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sysconfig
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -74,7 +75,7 @@ class Server:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(60)
         self.process.stderr.close()
 
 
@@ -192,6 +193,16 @@ async def test_a_call_that_is_cancelled_ends_its_program(connect):
             await asyncio.wait_for(call, 10)
         again = await session.call_tool("execute_code", {"code": "print(2)"})
         assert again.structuredContent["output"] == "2\n"
+
+
+async def test_a_client_that_only_listens_does_not_keep_the_server_from_ending(environ):
+    server = Server(environ, "--token", "--grace", "50")
+    async with over_http(server) as streams, ClientSession(*streams) as session:
+        await session.initialize()
+        await session.call_tool("think", {"thought": "listening"})
+        started = time.monotonic()
+        await asyncio.to_thread(server.stop)
+        assert time.monotonic() - started < 40
 
 
 def initialize(**headers) -> dict:

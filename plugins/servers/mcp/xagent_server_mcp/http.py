@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -36,20 +38,40 @@ async def serve_http(
     sessions = StreamableHTTPSessionManager(
         server, session_idle_timeout=_IDLE_SECONDS, max_sessions=_SESSIONS, max_request_body_size=limits.body
     )
+    streams: set[asyncio.Task[None]] = set()
+
+    def closing() -> None:
+        for stream in streams:
+            stream.cancel()
+
     guard = Guard(
-        Limited(_routed(sessions), limits, exempt=["/healthz"], cancels=False),
+        Limited(_routed(sessions, streams), limits, exempt=["/healthz"], cancels=False),
         token=entry.token,
         hosts=entry.hosts,
         public=["/healthz"],
     )
     async with sessions.run():
-        await serve(guard, entry.door, grace=grace, opened=opened)
+        await serve(guard, entry.door, grace=grace, opened=opened, closing=closing)
 
 
-def _routed(sessions: StreamableHTTPSessionManager) -> ASGIApp:
+def _routed(sessions: StreamableHTTPSessionManager, streams: set[asyncio.Task[None]]) -> ASGIApp:
+    """Sends MCP's requests to the sessions. A GET is a client that listens for as long as it lives: see `streams`."""
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in (PATH, f"{PATH}/"):
-            await sessions.handle_request(scope, receive, send)
+            request = sessions.handle_request(scope, receive, send)
+            if scope["method"] != "GET":
+                await request
+                return
+            stream = asyncio.ensure_future(request)
+            streams.add(stream)
+            try:
+                await asyncio.wait([stream])
+            finally:
+                streams.discard(stream)
+                stream.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                stream.result()
         elif scope["path"] == "/healthz":
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
             await send({"type": "http.response.body", "body": b"ok"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 
 import pytest
 from xagent_tools_web.errors import WebError, shown
@@ -143,10 +144,15 @@ async def test_secrets_are_in_no_log_and_in_no_error(site, web_to, reply, caplog
     secrets = {"Authorization": "Bearer s3cret", "X-Api-Key": "s3cret"}
     await web.request("GET", site.url("/?token=s3cret"), headers=secrets)
     await web.request("POST", site.url(), headers=secrets, body=b"s3cret")
-    for url in ("http://u:s3cret@8.8.8.8/", "http://10.0.0.1/?token=s3cret#s3cret", site.url("/?s3cret", "[::1]")):
+    for url in (
+        "http://u:s3cret@8.8.8.8/",
+        "http://10.0.0.1/?token=s3cret#s3cret",
+        site.url("/?s3cret", "[::1]"),
+        "http://u:s3cret",
+    ):
         with pytest.raises(WebError) as caught:
             await web.request("GET", url)
-        assert "s3cret" not in str(caught.value)
+        assert "s3cret" not in "".join(traceback.format_exception(caught.value)).replace(f'"{url}"', "")
     assert "127.0.0.1: 200, 5 bytes" in caplog.text
     assert "s3cret" not in caplog.text
 

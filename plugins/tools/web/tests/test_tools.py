@@ -150,6 +150,13 @@ async def test_a_request_has_headers_and_a_body(site, tools, reply):
     assert (asked.headers["content-type"], asked.headers["x-key"]) == ("application/json", "k")
 
 
+async def test_pages_are_read_whatever_a_request_may_do(site, tools, reply):
+    site.routes["/"] = reply("hello", "Content-Type: text/plain")
+    assert (await tools("fetch_url", methods=["POST"]).ainvoke({"url": site.url()}))["content"] == "hello"
+    message = await tools("http_request", methods=["POST"]).ainvoke(call("http_request", url=site.url(), method="GET"))
+    assert message.status == "error"
+
+
 async def test_other_methods_are_the_operators_to_allow(site, tools, reply):
     site.routes["/"] = reply("")
     message = await tools("http_request").ainvoke(call("http_request", url=site.url(), method="DELETE"))

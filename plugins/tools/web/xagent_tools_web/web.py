@@ -102,7 +102,7 @@ class Web:
         """Makes a request, and follows where it leads.
 
         Args:
-            method: One of those that the settings allow; with GET and HEAD, robots.txt is asked first.
+            method: GET, HEAD, for which robots.txt is asked first, or another one that the settings allow.
             url: Where to.
             headers: The caller's own. Another site that a redirect leads to does not get them.
             body: What to send.
@@ -115,7 +115,7 @@ class Web:
         """
         method = method.upper()
         name = f"{method} {shown(url)}"
-        if method not in self.settings.methods:
+        if method not in {"GET", "HEAD", *self.settings.methods}:
             raise WebError(
                 name, f"the operator does not allow {method}", f"Allowed are {', '.join(self.settings.methods)}."
             )
@@ -152,10 +152,11 @@ class Web:
         every["Accept-Encoding"] = ACCEPT_ENCODING
         try:
             request = httpx.Request(method, url, headers=every, content=body)
-        except (httpx.InvalidURL, UnicodeError) as error:
+        except (httpx.InvalidURL, UnicodeError):
+            # From nothing: the error has parts of the address in it.
             raise WebError(
                 f"{method} {shown(url)}", "this is not a usable address", "Write it like https://example.com/page."
-            ) from error
+            ) from None
         request.extensions["timeout"] = httpx.Timeout(self.settings.timeout, connect=10.0).as_dict()
         return request
 
@@ -236,8 +237,8 @@ class Web:
         """The request that a redirect asks for (RFC 9110, section 15.4)."""
         try:
             url = request.url.join(target)
-        except (httpx.InvalidURL, UnicodeError) as error:
-            raise WebError(_name(request), "it leads to an address that cannot be read", "Try another.") from error
+        except (httpx.InvalidURL, UnicodeError):
+            raise WebError(_name(request), "it leads to an address that cannot be read", "Try another.") from None
         method, body = request.method, request.content or None
         if (status == 303 and method != "HEAD") or (status in {301, 302} and method == "POST"):
             method, body = "GET", None

@@ -106,6 +106,32 @@ def test_plugins_in_the_docs_load(block):
 
 
 @pytest.mark.engine("bubblewrap")
+@pytest.mark.parametrize(
+    "block", [block for block in blocks(PLUGINS, "python") if "Conformance" in block.text], ids=lambda block: block.name
+)
+def test_suites_in_the_docs_run(pytester, block):
+    pytester.makepyfile(block.text)
+    options = ("-p", "xagent_core.testing.pytest_plugin", "-p", "pytest_asyncio.plugin", "--disable-plugin-autoload")
+    options += ("-o", "asyncio_default_fixture_loop_scope=function")
+    # Each suite is run as a whole elsewhere: here it is enough that it runs.
+    result = pytester.runpytest_inprocess(*options, "-k", "hello and bubblewrap or told_with_its_remedy or kernel")
+    counts = result.parseoutcomes()
+    assert counts.get("passed", 0) + counts.get("skipped", 0) >= 1
+    assert not counts.keys() & {"failed", "errors", "error"}
+
+
+@pytest.mark.slow
+@pytest.mark.engine("bubblewrap")
+@pytest.mark.parametrize("command", [line for block in blocks(PLUGINS, "sh") for line in block.text.splitlines()])
+def test_commands_in_the_plugins_page_run(command):
+    path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, shell=True, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.engine("bubblewrap")
 async def test_the_language_in_the_docs_runs_and_the_observers_see_it(caplog):
     plugins = load_plugins()
     for block in blocks(PLUGINS, "python"):

@@ -1,0 +1,90 @@
+"""Each test of the languages' suite fails for a language that has the fault which it is there for."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from dataclasses import replace
+from importlib import resources
+from types import SimpleNamespace
+
+import pytest
+
+from xagent_core import Engine, Kernel, PoolConfig, XAgentError, hookimpl, load_plugins
+from xagent_core.config import Settings
+from xagent_core.plugins import Plugins
+from xagent_core.testing import LanguageConformance
+
+pytestmark = [pytest.mark.engine("bubblewrap"), pytest.mark.slow]
+
+PYTHON = load_plugins().languages["python"]
+PROGRAMS = tomllib.loads(resources.files("xagent_lang_python").joinpath("samples.toml").read_text("utf-8"))
+
+
+def by_shell(script):
+    """Python in a shell that spoils it; it has a run of its own for each program."""
+    return replace(PYTHON, run=("sh", "-c", script, "{source}"), standby=False)
+
+
+FAULTS = [
+    (replace(PYTHON, summary=""), "its_description_is_whole"),
+    (replace(PYTHON, aliases=("py", "py")), "its_description_is_whole"),
+    (replace(PYTHON, extensions=("py",)), "its_description_is_whole"),
+    (replace(PYTHON, hello="print('Hello')"), "hello"),
+    (by_shell('python3 "$0" </dev/null'), "input_arrives_as_given"),
+    (by_shell('python3 "$0" $@'), "arguments_arrive_as_given"),
+    (by_shell('python3 "$0" "$@"; echo more'), "arguments_arrive_as_given"),
+    (by_shell('SAMPLE=own python3 "$0"'), "the_environment_arrives_as_given"),
+    (by_shell('python3 "$0" || exit 1'), "the_exit_code_is_the_programs_own"),
+    (by_shell('cp "$0" /tmp; cd /tmp; python3 "$0"'), "files_go_in_and_come_back"),
+    (by_shell('PYTHONIOENCODING=latin-1 python3 "$0"'), "text_runs_however_an_editor_left_it"),
+    (by_shell('python3 "$0" 2>/dev/null'), "a_mistake_is_told_by_the_phase_that_finds_it"),
+    (replace(PYTHON, build=("true",)), "a_mistake_is_told_by_the_phase_that_finds_it"),
+    (by_shell('python3 - <"$0"'), "a_failure_names_its_line"),
+    (replace(PYTHON, env={}), "what_was_printed_before_a_timeout_is_kept"),
+    (replace(PYTHON, build=("true",)), "standing_by_changes_nothing"),
+    (
+        replace(PYTHON, session=Kernel(run=("python3", "-c", "{script}", "-"), script="xagent_lang_python:kernel.py")),
+        "a_session_keeps_variables",
+    ),
+]  # fmt: skip
+"""Languages with one fault each, and the test that must find it."""
+
+
+async def run(name, language):
+    """Runs one test of the suite as pytest does."""
+    plugins = Plugins()
+    module = SimpleNamespace(xagent_register_languages=hookimpl(lambda: [language]))
+    plugins.add("faulty", "test", "0", lambda: module)
+    test = getattr(LanguageConformance(), f"test_{name}")
+    async with Engine(
+        "bubblewrap", settings=Settings(), pool=PoolConfig(ready=0), plugins=with_backends(plugins)
+    ) as engine:
+        given = {"engine": engine, "tested": language, "programs": PROGRAMS, "edit": "none"}
+        arguments = {parameter: given[parameter] for parameter in inspect.signature(test).parameters}
+        result = test(**arguments)
+        if inspect.isawaitable(result):
+            await result
+
+
+def with_backends(plugins):
+    """These plugins, and the installed backends."""
+    plugins.backends = load_plugins().backends
+    return plugins
+
+
+@pytest.mark.parametrize(("language", "name"), FAULTS)
+async def test_the_fault_is_found(language, name):
+    with pytest.raises((AssertionError, XAgentError)):
+        await run(name, language)
+
+
+@pytest.mark.parametrize("name", sorted({name for _, name in FAULTS}))
+async def test_a_good_language_passes(name):
+    await run(name, PYTHON)
+
+
+def test_a_missing_sample_is_named_with_what_it_must_do():
+    programs = {name: text for name, text in PROGRAMS.items() if name != "exit"}
+    with pytest.raises(AssertionError, match="prints `before` and a newline, then exits with code 7"):
+        LanguageConformance().test_every_sample_is_there(PYTHON, programs)

@@ -79,9 +79,9 @@ async def test_the_fault_is_found(language, name):
         await run(name, language)
 
 
-@pytest.mark.parametrize("name", sorted({name for _, name in FAULTS}))
-async def test_a_good_language_passes(name):
-    await run(name, PYTHON)
+async def test_a_good_language_passes():
+    for name in sorted({name for _, name in FAULTS}):
+        await run(name, PYTHON)
 
 
 def test_a_missing_sample_is_named_with_what_it_must_do():

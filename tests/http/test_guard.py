@@ -69,6 +69,8 @@ async def test_a_name_that_was_bent_to_this_address_is_refused(call, guarded, ho
         ({"origin": "http://localhost:3000"}, 403),
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
+        ({"origin": "http://localhost:8000@evil.example"}, 403),
         ({"sec-fetch-site": "same-origin"}, 200),
         ({"sec-fetch-site": "none"}, 200),
         ({"sec-fetch-site": "same-site"}, 403),

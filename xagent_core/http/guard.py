@@ -145,7 +145,8 @@ def _is_same_origin(scope: Scope) -> bool:
     """Whether no page of another origin made the request; programs that are no browsers send neither header."""
     origins = [value for name, value in scope["headers"] if name == b"origin"]
     if origins:
-        host = header(scope, b"host") or ""
-        return len(origins) == 1 and urlsplit(origins[0].decode("latin-1")).netloc.lower() == host.lower() != ""
+        host = (header(scope, b"host") or "").lower()
+        # An origin is a scheme, "://" and what the Host header has; nothing else in it needs to be understood.
+        return len(origins) == 1 and host != "" and origins[0].decode("latin-1").lower().partition("://")[2] == host
     site = header(scope, b"sec-fetch-site")
     return scope["method"] in _SAFE or site in (None, "same-origin", "none")

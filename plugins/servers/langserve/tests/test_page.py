@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -168,3 +169,10 @@ async def test_a_browser_that_is_not_logged_in_sees_nothing_else(page, start):
     await page.wait_for_url("**/login")
     await page.goto(f"{locked.url}/")
     assert page.url == f"{locked.url}/login"
+
+
+def test_the_editor_that_is_shipped_was_built_of_what_is_pinned():
+    folder = Path(__file__).parents[1]
+    pinned = json.loads((folder / "web/package.json").read_text())["devDependencies"]
+    named = (folder / "xagent_server_langserve/static/LICENSES.txt").read_text().splitlines()
+    assert {f"{name} {version}" for name, version in pinned.items() if name != "esbuild"} <= set(named)

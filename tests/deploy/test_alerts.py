@@ -36,6 +36,7 @@ def test_the_unit_tests_of_the_alerts_pass(program, deploy):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alert", ALERTS)
 def test_the_unit_tests_notice_an_alert_that_never_fires(alert, program, deploy, tmp_path):
     rules = yaml.safe_load((deploy / "prometheus/alerts.yml").read_text("utf-8"))

@@ -37,6 +37,7 @@ def deployed(tmp_path, deploy):
     return copy
 
 
+@pytest.mark.slow
 def test_compose_takes_it(program, deployed):
     command = [*compose(program), "-f", str(deployed / "compose.yaml"), "config"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -44,6 +45,7 @@ def test_compose_takes_it(program, deployed):
     assert set(yaml.safe_load(done.stdout)["services"]) == set(SERVICES)
 
 
+@pytest.mark.slow
 def test_compose_would_complain(program, deployed):
     text = (deployed / "compose.yaml").read_text("utf-8").replace("restart: unless-stopped", "restrat: always")
     (deployed / "compose.yaml").write_text(text, "utf-8")

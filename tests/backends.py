@@ -13,7 +13,7 @@ import pytest
 
 from xagent_core.owner import Owner
 
-BACKENDS = ("bubblewrap", "docker")
+BACKENDS = ("bubblewrap", "docker", "podman")
 EACH_BACKEND = [pytest.param(name, marks=pytest.mark.engine(name)) for name in BACKENDS]
 _FILTER = "xagent-sandbox=true"
 

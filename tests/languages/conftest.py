@@ -19,6 +19,10 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(900))
+            # Podman runs the images that Docker does: two languages show that it does.
+            parameters = item.callspec.params if hasattr(item, "callspec") else {}
+            if parameters.get("engine") == "podman" and parameters.get("language") not in ("python", "bash"):
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=EACH_BACKEND)

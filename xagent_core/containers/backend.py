@@ -105,6 +105,14 @@ class ContainerBackend(Backend, Generic[S]):
         """What the service says that its kernel holds."""
         return (await self._connect()).capabilities()
 
+    async def address(self) -> str:
+        """Where the service listens, as a URL; it is started if need be, and speaks Docker's API.
+
+        Raises:
+            BackendUnavailableError: It does not answer.
+        """
+        return (await self._connect()).endpoint.url
+
     async def start(self, spec: SandboxSpec) -> Sandbox:
         """Creates a container, attaches to it, and only then starts it."""
         # A call that has reached the service cannot be taken back: what it made must be known to be removed.

@@ -79,10 +79,10 @@ class ImageChoice:
             if image := await service.image(name):
                 return image
         wanted, component = chosen or spec.image, service.advice.component
-        fix = f"Run `xagent images build {spec.language}`"
+        fix = f"Run `xagent images build {spec.language} --backend {component}`"
         if not wanted:
             raise ImageNotFoundError(component, f"there is no image for {spec.language}", f"{fix}.")
-        fix += f" (needs no registry) or `xagent images pull {spec.language}`."
+        fix += f" (needs no registry) or `xagent images pull {spec.language} --backend {component}`."
         if not self._pull:
             raise ImageNotFoundError(component, f"image {wanted} is not present, and pulling is switched off", fix)
         logger.warning("image %s is not present and is being pulled; this may take minutes", wanted)

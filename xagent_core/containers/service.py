@@ -195,23 +195,23 @@ class Service(ABC):
         try:
             streams = await self.endpoint.connect(lambda: AttachedStreams(path))
             try:
-                status = await streams.attached()
+                attached = await streams.attached()
             except BaseException:
                 streams.close()
                 raise
         except OSError as error:
             raise unavailable(error, self.endpoint, self.advice) from error
-        if status not in (101, 200):
+        if not attached:
             streams.close()
-            cause = f"the {self.advice.service} refused to attach to the sandbox with HTTP status {status}"
-            raise SandboxStartError(self.advice.component, cause)
+            raise self._refused("attach to the sandbox", streams.refusal)
         return streams
 
     def _failure(self, error: BaseException, doing: str) -> BackendError:
         """Why the service did not do something: with its own words, or that it did not answer."""
         words = self.refusal(error)
-        if words is None:
-            return unavailable(error, self.endpoint, self.advice)
+        return self._refused(doing, words) if words is not None else unavailable(error, self.endpoint, self.advice)
+
+    def _refused(self, doing: str, words: str) -> SandboxStartError:
         fix = next((fix for part, fix in self.advice.refusals.items() if part in words.lower()), "")
         return SandboxStartError(self.advice.component, f"the {self.advice.service} could not {doing}: {words}", fix)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from typing import Final
 
@@ -16,6 +17,9 @@ _HIGH_WATER: Final = 256 * 1024
 # The daemon and the pipes hold about 1 MB of a stream.
 _KEPT_AFTER_KILL: Final = 4 * 1024 * 1024
 _HEADER: Final = 8
+# 200 comes from some proxies.
+_ATTACHED: Final = (101, 200)
+_LENGTH: Final = re.compile(rb"\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _STREAMS: Final[dict[int, StreamName]] = {1: "stdout", 2: "stderr"}
 
 
@@ -27,9 +31,13 @@ class AttachedStreams(asyncio.Protocol):
 
     Args:
         path: Of the request, with its query.
+
+    Attributes:
+        refusal: What the service answered if it refused.
     """
 
     def __init__(self, path: str) -> None:
+        self.refusal = ""
         self._path = path
         self._transport: asyncio.Transport | None = None
         self._status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -50,16 +58,16 @@ class AttachedStreams(asyncio.Protocol):
         """Whether the connection is closed; what was received may still be there."""
         return self._closed.is_set()
 
-    async def attached(self) -> int:
+    async def attached(self) -> bool:
         """Waits for the daemon's answer to the request.
 
         Returns:
-            Its HTTP status: 101, or 200 from some proxies, when the streams are connected.
+            Whether the streams are connected.
 
         Raises:
             OSError: The connection was closed before.
         """
-        return await self._status
+        return await self._status in _ATTACHED
 
     async def write(self, data: bytes) -> None:
         """Writes to standard input, waiting while the daemon does not read.
@@ -137,8 +145,14 @@ class AttachedStreams(asyncio.Protocol):
             head, end, rest = bytes(self._unparsed).partition(b"\r\n\r\n")
             if not end:
                 return
+            status = int(head.split(b" ", 2)[1])
+            if status not in _ATTACHED:
+                length = _LENGTH.search(head)
+                if length is not None and len(rest) < int(length[1]):
+                    return
+                self.refusal, rest = rest.decode("utf-8", "replace").strip(), b""
             self._unparsed.clear()
-            self._status.set_result(int(head.split(b" ", 2)[1]))
+            self._status.set_result(status)
             data = rest
         self._split(data)
         self._readable.set()

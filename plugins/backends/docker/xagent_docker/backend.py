@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import ClassVar
 
 from xagent_core.containers.backend import ContainerBackend
-from xagent_core.containers.service import unavailable
 from xagent_core.containers.streams import AttachedStreams
 from xagent_docker.daemon import Daemon
 from xagent_docker.endpoint import COMPONENT
@@ -77,10 +76,7 @@ class DockerBackend(ContainerBackend[Daemon]):
                 info = await daemon.call("tell its time", daemon.client.info)
                 # The daemon's clock counts, and what happens until it listens to us is not lost.
                 since = int(datetime.fromisoformat(info["SystemTime"]).timestamp())
-                events = Events(daemon.endpoint, api=daemon.api, owner=str(self._own()), since=since)
-                try:
-                    await events.open()
-                except OSError as error:
-                    raise unavailable(error, daemon.endpoint, daemon.advice) from error
+                events = Events(daemon, owner=str(self._own()), since=since)
+                await events.open()
                 self._events = events
             return self._events

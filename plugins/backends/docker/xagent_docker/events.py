@@ -9,7 +9,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from xagent_core.abc.backend import SandboxExit
-from xagent_core.containers.endpoint import Endpoint
+from xagent_core.containers.service import unavailable
+from xagent_docker.daemon import Daemon
 
 __all__ = ["End", "Events"]
 
@@ -37,13 +38,12 @@ class Events:
     """The events of one owner's containers.
 
     Args:
-        endpoint: The daemon's address.
-        api: Where its API begins: `/v1.41`.
+        daemon: Tells them.
         owner: The value of the label `xagent-owner`.
         since: Seconds since 1970 by the daemon's clock: what happened while the connection was made is heard too.
     """
 
-    def __init__(self, endpoint: Endpoint, *, api: str, owner: str, since: int) -> None:
+    def __init__(self, daemon: Daemon, *, owner: str, since: int) -> None:
         filters = {
             "type": ["container"],
             "event": ["die", "oom", "kill", "destroy"],
@@ -51,10 +51,10 @@ class Events:
         }
         # HTTP 1.0, so that the answer is not cut into chunks: it ends with the connection.
         self._request = (
-            f"GET {api}/events?since={since}&filters={quote(json.dumps(filters))} HTTP/1.0\r\n"
+            f"GET {daemon.api}/events?since={since}&filters={quote(json.dumps(filters))} HTTP/1.0\r\n"
             "Host: docker\r\nUser-Agent: xagent\r\n\r\n"
         ).encode()
-        self._endpoint = endpoint
+        self._daemon = daemon
         self._ends: dict[str, End] = {}
         self._task: asyncio.Task[None] | None = None
         self.lost = asyncio.Event()
@@ -63,10 +63,16 @@ class Events:
         """Connects, and hears all from now on.
 
         Raises:
-            OSError: The daemon does not answer.
+            BackendUnavailableError: The daemon does not answer.
         """
+        try:
+            await self._open()
+        except OSError as error:
+            raise unavailable(error, self._daemon.endpoint, self._daemon.advice) from error
+
+    async def _open(self) -> None:
         reader = asyncio.StreamReader(limit=_LINE_LIMIT)
-        protocol = await self._endpoint.connect(lambda: _EventStream(reader, self._request))
+        protocol = await self._daemon.endpoint.connect(lambda: _EventStream(reader, self._request))
         try:
             status = await reader.readline()
             while (await reader.readline()).strip():

@@ -35,4 +35,4 @@ def xagent_register_backends() -> list[BackendRegistration]:
 @hookimpl
 def xagent_register_commands() -> list[CommandRegistration]:
     """The command `xagent images`."""
-    return [CommandRegistration(name="images", summary="List, pull and build images for Docker.", factory=_images)]
+    return [CommandRegistration(name="images", summary="List, pull and build images of languages.", factory=_images)]

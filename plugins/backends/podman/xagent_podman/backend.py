@@ -21,7 +21,7 @@ class PodmanBackend(ContainerBackend[PodmanService]):
     Args:
         base_url: The service's address, before `CONTAINER_HOST` and Podman's connections.
         images: Images by language, before all others.
-        runtime: The OCI runtime, such as `runc` or `kata`.
+        runtime: The OCI runtime that Podman must be set up to use, such as `runsc` or `kata`.
         network: The network of programs that may reach the internet; by default Podman's own choice.
         pull: Whether an image that is missing is pulled.
         environ: Instead of the process's environment, to find the service.

@@ -28,7 +28,6 @@ def container_spec(
     image: str,
     labels: Mapping[str, str],
     profile: Path,
-    runtime: str | None,
     network: str,
 ) -> dict[str, Any]:
     """The body of the request that creates a container.
@@ -42,7 +41,6 @@ def container_spec(
         image: The image.
         labels: Put on the container.
         profile: The file with the allowed system calls.
-        runtime: The OCI runtime, else the service's default.
         network: The network for programs that may reach the internet, else the service's default.
 
     Returns:
@@ -96,8 +94,6 @@ def container_spec(
         document |= {"netns": {"nsmode": "none"}, "use_image_resolve_conf": True, "use_image_hosts": True}
     elif network:
         document |= {"netns": {"nsmode": "bridge"}, "Networks": {network: {}}}
-    if runtime:
-        document["oci_runtime"] = runtime
     return document
 
 

@@ -68,7 +68,6 @@ class PodmanService(Service):
         pool: ThreadPoolExecutor,
         *,
         profile: Path,
-        runtime: str | None,
         network: str,
     ) -> None:
         # Only the Docker-compatible request attaches to a container that is not started yet.
@@ -77,7 +76,6 @@ class PodmanService(Service):
         self.internet = reaches_internet(info)
         self._client = client
         self._profile = profile
-        self._runtime = runtime
         self._network = network
 
     @classmethod
@@ -89,7 +87,7 @@ class PodmanService(Service):
         Args:
             base_url: Its address, if it is not to be looked for.
             environ: The environment.
-            runtime: The OCI runtime, else its default.
+            runtime: The OCI runtime that it must have.
             network: The network of programs that may reach the internet, else its default.
 
         Raises:
@@ -101,7 +99,7 @@ class PodmanService(Service):
             endpoint = await loop.run_in_executor(pool, find_endpoint, base_url, environ)
             client, info = await loop.run_in_executor(pool, _open, endpoint)
             try:
-                _check(info)
+                _check(info, runtime)
                 profile = await loop.run_in_executor(pool, _profile)
             except BaseException:
                 client.close()
@@ -109,7 +107,7 @@ class PodmanService(Service):
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-        return cls(endpoint, client, info, pool, profile=profile, runtime=runtime, network=network)
+        return cls(endpoint, client, info, pool, profile=profile, network=network)
 
     async def wake(self) -> None:
         """Starts the service again if it has ended since: one that nobody uses does.
@@ -144,15 +142,17 @@ class PodmanService(Service):
             image=image.name,
             labels=labels,
             profile=self._profile,
-            runtime=self._runtime,
             network=self._network,
         )
         try:
             answer = await self.call("create the sandbox", _post, self._client, "containers/create", document)
-        except APIError as error:
-            if "no such image" in str(error.explanation).lower() or "image not known" in str(error.explanation).lower():
+        except (APIError, SandboxStartError) as error:
+            words = str(error.explanation) if isinstance(error, APIError) else error.cause
+            if "no such image" in words.lower() or "image not known" in words.lower():
                 raise ImageNotFoundError(COMPONENT, f"image {image.name} was removed") from error
-            raise SandboxStartError(COMPONENT, f"the service could not create it: {error.explanation}") from error
+            if isinstance(error, SandboxStartError):
+                raise
+            raise SandboxStartError(COMPONENT, f"the service could not create it: {words}") from error
         if lost := unheld(answer.get("Warnings") or (), spec):
             raise SandboxStartError(COMPONENT, f"Podman would not hold a limit: {lost[0]}", "See `xagent doctor`.")
         return str(answer["Id"])
@@ -214,7 +214,7 @@ class PodmanService(Service):
             raise ImageNotFoundError(
                 COMPONENT,
                 f"image {name} cannot be pulled: {words}",
-                f"Check the network, or give Podman an image that was built: see `xagent images build {language}`.",
+                f"Run `xagent images build {language} --backend {COMPONENT}`, or check the network.",
             ) from error
 
     def close(self) -> None:
@@ -259,7 +259,7 @@ def _profile() -> Path:
         ) from error
 
 
-def _check(info: Mapping[str, Any]) -> None:
+def _check(info: Mapping[str, Any], runtime: str | None) -> None:
     version = str(info["version"]["Version"])
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
         needed = ".".join(map(str, _OLDEST))
@@ -271,6 +271,14 @@ def _check(info: Mapping[str, Any]) -> None:
             COMPONENT,
             "Podman cannot filter system calls here, so sandboxes would not hold",
             "Use a kernel with CONFIG_SECCOMP_FILTER and a Podman built with seccomp.",
+        )
+    # One that is asked for with a container is not taken up, and nothing says so.
+    name = info["host"]["ociRuntime"]["name"]
+    if runtime not in (None, name):
+        raise BackendUnavailableError(
+            COMPONENT,
+            f"Podman runs containers with {name}, and not with {runtime}",
+            f'Write `runtime = "{runtime}"` into the table [engine] of containers.conf, and start the service again.',
         )
 
 

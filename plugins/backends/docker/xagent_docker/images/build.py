@@ -196,7 +196,7 @@ def _load(client: APIClient, config: bytes, layers: Sequence[Layer], name: str) 
 def _architecture(daemon: Daemon) -> str:
     """This machine's architecture, which must be the daemon's: what is built here runs there."""
     machine, there = platform.machine(), str(daemon.info.get("Architecture", ""))
-    if there and there != machine:
+    if there not in ("", machine, _ARCHITECTURES.get(machine)):  # Docker says x86_64, Podman amd64
         raise BackendError(
             COMPONENT,
             f"the daemon's machine is {there} and this one is {machine}, so what is built here would not run there",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any
 
 import typer
@@ -15,10 +16,16 @@ from xagent_core.catalogue import Catalogue
 from xagent_core.cli.interrupt import run_interruptible
 from xagent_core.cli.report import JSON_OPTION, note, print_json, print_table
 from xagent_core.config import load_settings
-from xagent_core.errors import UnknownLanguageError, XAgentError
+from xagent_core.containers.backend import ContainerBackend
+from xagent_core.errors import InvalidRequestError, UnknownLanguageError, XAgentError
+from xagent_core.owner import Owner
 from xagent_core.plugins import load_plugins
+from xagent_core.selection import get_backend
 from xagent_docker.daemon import Daemon
+from xagent_docker.endpoint import COMPONENT
+from xagent_docker.events import Events
 from xagent_docker.images.build import Outcome, build_images
+from xagent_docker.images.failures import COMPONENT as FAILING
 from xagent_docker.images.inventory import LanguageImages, Slot, take_stock
 from xagent_docker.images.progress import PullBar, Steps
 from xagent_docker.images.pull import pull_image
@@ -31,6 +38,7 @@ _FAILED = 125
 
 Languages = Annotated[list[str] | None, typer.Argument(help="Languages; by default all that are installed.")]
 Json = Annotated[bool, JSON_OPTION]
+Of = Annotated[str, typer.Option("--backend", help="Whose images: a backend on an engine that speaks Docker's API.")]
 
 
 def make_app(installed: Callable[[], Catalogue[Language]] | None = None) -> typer.Typer:
@@ -44,21 +52,21 @@ def make_app(installed: Callable[[], Catalogue[Language]] | None = None) -> type
 
     @app.callback()
     def images() -> None:
-        """List, pull and build the images that languages run in, for the Docker backend."""
+        """List, pull and build the images that languages run in."""
 
     @app.command("list")
-    def list_images(*, as_json: Json = False) -> None:
+    def list_images(*, backend: Of = COMPONENT, as_json: Json = False) -> None:
         """Show each language's images, and which one its sandboxes use."""
-        stock = run_interruptible(_stock(list(find())))
+        stock = run_interruptible(_stock(list(find()), backend))
         if as_json:
             print_json([_stock_document(item) for item in stock])
         else:
             print_table(["Language", "Default image", "Own image", "Used"], map(_stock_row, stock))
 
     @app.command()
-    def pull(languages: Languages = None, *, as_json: Json = False) -> None:
+    def pull(languages: Languages = None, *, backend: Of = COMPONENT, as_json: Json = False) -> None:
         """Pull the default images from their registry."""
-        documents, errors = run_interruptible(_pull(_selected(find(), languages)))
+        documents, errors = run_interruptible(_pull(_selected(find(), languages), backend))
         if as_json:
             print_json(documents)
         else:
@@ -77,6 +85,7 @@ def make_app(installed: Callable[[], Catalogue[Language]] | None = None) -> type
         mirror: Annotated[
             str, typer.Option(help="Mirror of the packages, or a line of a sources.list; by default apt's own.")
         ] = "",
+        backend: Of = COMPONENT,
         as_json: Json = False,
     ) -> None:
         """Build the project's own images; this needs no container registry.
@@ -84,7 +93,7 @@ def make_app(installed: Callable[[], Catalogue[Language]] | None = None) -> type
         They are made of Debian packages and of wheels, which apt and pip get from where they are configured to.
         """
         chosen = _selected(find(), languages)
-        outcomes = run_interruptible(_build(chosen, force=force, suite=suite, mirror=mirror))
+        outcomes = run_interruptible(_build(chosen, backend, force=force, suite=suite, mirror=mirror))
         errors = [outcome.error for outcome in outcomes if outcome.error]
         if errors and len({str(error) for error in errors}) == 1 and len(errors) == len(outcomes):
             raise errors[0]
@@ -114,31 +123,41 @@ def _selected(installed: Catalogue[Language], names: Sequence[str] | None) -> li
 
 
 @asynccontextmanager
-async def _daemon() -> AsyncIterator[tuple[Daemon, Mapping[str, Any]]]:
+async def _daemon(backend: str) -> AsyncIterator[tuple[Daemon, Mapping[str, Any]]]:
     """A connection to the daemon that the backend uses, and the backend's options."""
-    options = load_settings().backends.get("docker", {})
-    daemon = await Daemon.connect(options.get("base_url"), os.environ)
-    try:
+    options = load_settings().backends.get(backend, {})
+    async with AsyncExitStack() as stack:
+        address = options.get("base_url")
+        if backend != COMPONENT:
+            other = get_backend(backend)
+            stack.push_async_callback(other.aclose)
+            if not isinstance(other, ContainerBackend):
+                raise InvalidRequestError(FAILING, f"the backend {backend} has no images")
+            address = await other.address()
+        daemon = await Daemon.connect(address, os.environ)
+        stack.callback(daemon.close)
+        # While it is listened to, a service that was started for this does not end for want of clients.
+        events = Events(daemon, owner=str(Owner.current()), since=int(time.time()))
+        await events.open()
+        stack.push_async_callback(events.aclose)
         yield daemon, options
-    finally:
-        daemon.close()
 
 
-async def _stock(languages: Iterable[Language]) -> list[LanguageImages]:
-    async with _daemon() as (daemon, options):
+async def _stock(languages: Iterable[Language], backend: str) -> list[LanguageImages]:
+    async with _daemon(backend) as (daemon, options):
         return await take_stock(daemon, languages, options.get("images", {}))
 
 
-async def _build(languages: Iterable[Language], *, force: bool, suite: str, mirror: str) -> list[Outcome]:
+async def _build(languages: Iterable[Language], backend: str, *, force: bool, suite: str, mirror: str) -> list[Outcome]:
     source = machine_source()
     if mirror or suite not in ("", source.suite):
         source = named_source(suite or source.suite, mirror)
-    async with _daemon() as (daemon, _):
+    async with _daemon(backend) as (daemon, _):
         with Steps() as steps:
             return await build_images(daemon, languages, source=source, steps=steps, force=force, suite=suite)
 
 
-async def _pull(languages: Iterable[Language]) -> tuple[list[dict[str, Any]], list[XAgentError]]:
+async def _pull(languages: Iterable[Language], backend: str) -> tuple[list[dict[str, Any]], list[XAgentError]]:
     users: dict[str, list[str]] = {}
     for language in languages:
         if language.image:
@@ -146,7 +165,7 @@ async def _pull(languages: Iterable[Language]) -> tuple[list[dict[str, Any]], li
         else:
             note(f"{language.name} names no default image; `xagent images build {language.name}` makes one")
     documents, errors = [], []
-    async with _daemon() as (daemon, _):
+    async with _daemon(backend) as (daemon, _):
         with PullBar() as bar:
             for name, names in users.items():
                 try:

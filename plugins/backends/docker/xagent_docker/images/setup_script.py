@@ -134,7 +134,8 @@ def _config(image: str, command: list[str], cache: str) -> dict[str, Any]:
             "CapDrop": ["ALL"],
             "SecurityOpt": ["no-new-privileges"],
             "PidsLimit": 1024,
-            "Init": True,
+            "NetworkMode": "none",  # Podman does not know NetworkDisabled
+            "Ulimits": [{"Name": name, "Soft": 1024, "Hard": 1024} for name in ("nofile", "nproc")],
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m"}},
         },
     }

@@ -37,10 +37,19 @@ PLUGINS = sorted(file.parent for file in ROOT.glob("plugins/**/pyproject.toml") 
 LANGUAGES = [folder for folder in PLUGINS if folder.parent.name == "languages"]
 ENGINES = [folder.name for folder in PLUGINS if folder.parent.name == "backends"]
 PYTHONS = ["3.11", "3.12", "3.13"]
-DEBIAN = {"dockerd": "docker.io", "podman": "podman", "runc": "runc",
+DEBIAN = {"dockerd": "docker.io", "podman": "podman", "runc": "runc", "newuidmap": "uidmap",
           "mmdebstrap": "mmdebstrap", "bwrap": "bubblewrap", "pgrep": "procps",
           "redis-server": "redis-server", "prometheus": "prometheus", "amtool": "prometheus-alertmanager",
           "docker-compose": "docker-compose", "chromium": "chromium"}  # fmt: skip
+
+# Podman gets Docker's images: to build them twice would take as long again.
+SHARE_IMAGES = """
+for language; do
+  image=xagent-runtime-$language:latest
+  there=$(podman image inspect -f 'sha256:{{.Id}}' "$image" 2>/dev/null || :)
+  [ "$(docker image inspect -f '{{.Id}}' "$image")" = "$there" ] || docker save "$image" | podman load -q
+done
+"""
 
 # pyenv's own programs for the versions that are not in use refuse to run: their folders come after what is on PATH.
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
@@ -204,6 +213,7 @@ def pytest(session: nox.Session, *options: str, with_engines: bool = CI) -> None
     install_engines(session)
     with docker_daemon(session):
         session.run("xagent", "images", "build")
+        session.run("sh", "-ec", SHARE_IMAGES, "sh", *(folder.name for folder in LANGUAGES), external=True)
         session.run("pytest", *arguments, env={"XAGENT_REQUIRE_ENGINES": ",".join([*ENGINES, "redis-server"])})
 
 

@@ -10,7 +10,7 @@ from importlib import metadata
 
 import pytest
 
-from tests.backends import EACH_BACKEND
+from tests.backends import BACKENDS, EACH_BACKEND
 
 SUMS = """
 import csv, json, pathlib, sys
@@ -29,7 +29,7 @@ sys.exit(len(sys.argv))
 @pytest.fixture
 def real(xagent):
     """`xagent` with the real engines and Python; other languages have tests of their own."""
-    used = {"docker", "bubblewrap", "python"}
+    used = {*BACKENDS, "python"}
     unused = {point.name for point in metadata.entry_points(group="xagent")} - used
     xagent.env |= {"XAGENT_DISABLED_PLUGINS": ",".join({*unused, "xagent-fake"})}
     return xagent

@@ -22,7 +22,7 @@ def test_a_link_leads_to_a_test_of_that_name(words, target):
         headings = re.findall(r"^##+ (.+)$", aim.read_text("utf-8"), re.MULTILINE)
         assert anchor in {re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in headings}
     if aim.suffix == ".py":
-        assert re.search(rf"^(async )?def {words.strip('`')}\(", aim.read_text("utf-8"), re.MULTILINE)
+        assert re.search(rf"^ *(async )?def {words.strip('`')}\(", aim.read_text("utf-8"), re.MULTILINE)
 
 
 def test_every_row_has_its_test():

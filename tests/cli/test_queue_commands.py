@@ -1,0 +1,149 @@
+"""`submit`, `jobs`, `queue` and `worker`, with a real Redis and fake sandboxes."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+import urllib.request
+
+import pytest
+
+from xagent_core.testing.redis import RedisServer
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory):
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def queued(xagent, redis, tmp_path):
+    """The command line with a queue of its own."""
+    (xagent.home / "config.toml").write_text(f'[queues.docket]\nprefix = "{tmp_path.name}"\n')
+    disabled = [name for name in xagent.env["XAGENT_DISABLED_PLUGINS"].split(",") if name != "xagent-queue-docket"]
+    xagent.env |= {
+        "XAGENT_QUEUE_URL": redis.url(),
+        "XAGENT_CONFIG": str(xagent.home / "config.toml"),
+        "XAGENT_DISABLED_PLUGINS": ",".join(disabled),
+    }
+    return xagent
+
+
+@pytest.fixture
+def worker(queued):
+    process = queued.start("worker", "--concurrency", "2", "--health", "127.0.0.1:0")
+    yield process
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+
+
+def test_submit_watch_show_and_list(queued, worker, program):
+    job = json.loads(queued("submit", program(stdout="out\n", stderr="err\n", exit_code=3), "--json").stdout)
+    assert (job["state"], job["queue"], job["request"]["language"]) == ("queued", "default", "plain") or job["attempt"]
+    watched = queued("jobs", "watch", job["id"])
+    assert (watched.returncode, watched.stdout, watched.stderr) == (3, b"out\n", b"err\n")
+    shown = json.loads(queued("jobs", "show", job["id"], "--json").stdout)
+    assert (shown["state"], shown["attempt"], shown["result"]["exit_code"]) == ("finished", 1, 3)
+    events = [
+        json.loads(line) for line in queued("jobs", "watch", job["id"], "--json", "--after", "1").stdout.splitlines()
+    ]
+    assert [event["sequence"] for event in events] == list(range(2, len(events) + 2))
+    assert job["id"].encode() in queued("jobs", "list", "--state", "finished").stdout
+    stats = json.loads(queued("queue", "stats", "--json").stdout)
+    assert stats["queues"]["default"]["totals"]["finished"] == 1
+    assert [one["slots"] for one in stats["workers"]] == [2]
+
+
+def test_submit_takes_the_options_of_run(queued, worker, program):
+    (queued.home / "data").write_text("content")
+    file = program(echo=True)
+    done = queued(
+        "submit", file, "--watch", "-f", "data:in.txt", "-e", "NAME=value", "--memory", "64m", "--idempotent",
+        "--key", "one", "--", "--flag", stdin=b"piped",
+    )  # fmt: skip
+    seen = json.loads(done.stdout)
+    assert (seen["stdin"], seen["files"], seen["env"]["NAME"]) == ("piped", {"in.txt": "content"}, "value")
+    assert (seen["argv"][-1], seen["memory"]) == ("--flag", 64 * 2**20)
+
+
+def test_cancel(queued, worker, program):
+    job = queued("submit", program(exit_code=None)).stdout.decode().strip()
+    assert re.fullmatch("[0-9a-f]{32}", job)
+    assert queued("jobs", "cancel", job).returncode == 0
+    watched = queued("jobs", "watch", job)
+    assert watched.returncode == 125
+    assert b"is cancelled" in watched.stderr
+
+
+def test_a_dead_letter_is_requeued(queued, worker):
+    job = queued("submit", "--code", "no JSON", "--language", "plain").stdout.decode().strip()
+    watched = queued("jobs", "watch", job)
+    assert watched.returncode == 125
+    assert b"is dead: JSONDecodeError" in watched.stderr
+    assert job.encode() in queued("jobs", "list", "--state", "dead").stdout
+    again = json.loads(queued("jobs", "requeue", job, "--json").stdout)
+    assert (again["id"], again["attempts"]) == (job, 4)
+
+
+def test_sigterm_drains_a_worker(queued, program):
+    worker = queued.start("worker", "--concurrency", "1")
+    job = queued("submit", program(pieces=[("stdout", "a"), ("stdout", "b")], pause=1.0)).stdout.decode().strip()
+    deadline = time.monotonic() + 60
+    while json.loads(queued("jobs", "show", job, "--json").stdout)["state"] == "queued":
+        assert time.monotonic() < deadline
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=60)
+    assert worker.returncode == 0
+    assert json.loads(queued("jobs", "show", job, "--json").stdout)["state"] == "finished"
+    assert json.loads(queued("queue", "stats", "--json").stdout)["workers"] == []
+    assert queued.note == "closed, alive: 0\n"
+
+
+def test_health(queued, redis):
+    # Which port it took, only the one who chose it knows.
+    from socket import create_server
+
+    with create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    worker = queued.start("worker", "--health", str(port))
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+                    health = json.load(answer)
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        assert (health["status"], health["worker"]["backend"]) == ("ok", "fake")
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        worker.communicate(timeout=60)
+
+
+def test_a_queue_without_a_server_is_refused(queued, program):
+    done = queued("submit", program(), XAGENT_QUEUE_URL="memory://")
+    assert done.returncode == 125
+    assert b"lives in one process alone" in done.stderr
+
+
+def test_a_server_that_is_away_is_said_to_be(queued, program):
+    done = queued("submit", program(), "--json", XAGENT_QUEUE_URL="redis://:hunter2@127.0.0.1:1/0")
+    assert done.returncode == 125
+    error = json.loads(done.stdout)["error"]
+    assert error["type"] == "QueueUnavailableError"
+    assert b"hunter2" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("jobs", "show", "nope"), ("jobs", "cancel", "nope"), ("jobs", "watch", "nope")])
+def test_a_job_that_is_not_there(queued, arguments):
+    done = queued(*arguments)
+    assert done.returncode == 2
+    assert b"no such job" in done.stderr

@@ -195,6 +195,7 @@ async def test_a_call_that_is_cancelled_ends_its_program(connect):
         assert again.structuredContent["output"] == "2\n"
 
 
+@pytest.mark.slow
 async def test_a_client_that_only_listens_does_not_keep_the_server_from_ending(environ):
     server = Server(environ, "--token", "--grace", "50")
     async with over_http(server) as streams, ClientSession(*streams) as session:

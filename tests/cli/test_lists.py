@@ -91,9 +91,14 @@ def test_plugins_list_as_json(xagent):
 def test_clean_says_what_it_removed(xagent):
     done = xagent("clean")
     assert (done.returncode, done.stdout) == (0, b"fake: old-sandbox (owner is dead)\n")
+    assert done.stderr == b"xagent: asleep: not looked at, since it cannot be used: the daemon sleeps\n"
     assert xagent.note == "closed, alive: 0\n"
 
 
 def test_clean_as_json(xagent):
     document = json.loads(xagent("clean", "--json").stdout)
-    assert document == {"removed": {"fake": ["old-sandbox (owner is dead)"]}, "failed": []}
+    assert document == {
+        "removed": {"fake": ["old-sandbox (owner is dead)"]},
+        "not_looked_at": {"asleep": "the daemon sleeps"},
+        "failed": [],
+    }

@@ -66,10 +66,20 @@ async def test_the_artifact_is_the_whole_result_with_the_files():
     assert (message.status, result.backend, result.output) == ("success", "fake", "out")
 
 
-async def test_a_compilers_error_is_told_from_the_programs():
-    async with execute_code(FakeRun(stderr=b"syntax", build_exit_code=2)) as (tool, _):
+async def test_a_compilers_error_is_told_from_the_programs(workspace):
+    workspace.write("a.txt", b"")
+    async with execute_code(FakeRun(stderr=b"syntax", build_exit_code=2), workspace=workspace) as (tool, _):
         answer = await tool.ainvoke({"code": "func", "language": "go"})
     assert (answer["status"], answer["phase"], answer["error"]) == ("error", "build", "syntax")
+    assert answer.keys().isdisjoint({"files", "removed", "notice"})
+    assert workspace.read("a.txt") == b""
+
+
+async def test_files_that_are_too_large_together_are_not_all_kept():
+    async with execute_code(FakeRun(files={"a": bytes(6 * MIB), "b": bytes(6 * MIB)})) as (tool, _):
+        answer = await tool.ainvoke({"code": "x"})
+    assert answer["files"] == [{"path": "a", "size": 6 * MIB}]
+    assert answer["notice"].startswith("Not all files could be kept: they are too large together")
 
 
 async def test_a_long_output_loses_its_middle_and_the_artifact_has_it_all():

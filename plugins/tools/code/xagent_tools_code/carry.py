@@ -164,13 +164,10 @@ def bring_back(workspace: Workspace, load: Load, result: ExecutionResult, *, sou
             left_out.add(file.path, error.cause.rpartition(": ")[2])
         else:
             written.append(file)
-    notices = left_out.notices("Not kept")
     removed: Sequence[str] = ()
     if not result.files_truncated:
         removed = _remove(workspace, load.files, {file.path for file in result.files})
-    elif result.status in ("success", "error"):
-        notices += ("Not all files could be kept: they are too large together, or could not be read.",)
-    return Changes(written=tuple(written), removed=tuple(removed), notices=notices)
+    return Changes(written=tuple(written), removed=tuple(removed), notices=left_out.notices("Not kept"))
 
 
 def _remove(workspace: Workspace, before: Iterable[InputFile], left: set[str]) -> list[str]:

@@ -179,6 +179,9 @@ def _shown(result: ExecutionResult, load: Load, changes: Changes) -> dict[str, A
     if changes.removed:
         shown["removed"] = list(changes.removed)
     notices = [*load.notices, *changes.notices]
+    # A program that was stopped, or never began, has no files to bring back.
+    if result.files_truncated and result.phase == "run" and result.status in ("success", "error"):
+        notices.append("Not all files could be kept: they are too large together, or could not be read.")
     if result.output_truncated or result.error_truncated:
         notices.append("The program was stopped: it wrote more than the output limit.")
     if notices:

@@ -20,6 +20,7 @@ from xagent_docker.images.sources import AptSource
 from xagent_core import (
     BackendError,
     BackendUnavailableError,
+    InvalidRequestError,
     Language,
     Packages,
     UnknownLanguageError,
@@ -50,6 +51,18 @@ def invoke(built_or_language: Built | Language, *arguments: str) -> object:
 def test_the_plugin_announces_the_command() -> None:
     commands = load_plugins().commands
     assert (commands["images"].name, commands.distribution("images")) == ("images", "xagent-docker")
+
+
+@pytest.mark.engine("podman")
+def test_the_images_of_another_backend() -> None:
+    (item,) = invoke(LANGUAGE, "list", "--backend", "podman", "--json")  # type: ignore[misc]
+    assert (item["language"], item["own"]["present"]) == ("awk", False)
+
+
+@pytest.mark.engine("bubblewrap")
+def test_a_backend_that_runs_no_images() -> None:
+    with pytest.raises(InvalidRequestError, match="the backend bubblewrap has no images"):
+        invoke(LANGUAGE, "list", "--backend", "bubblewrap")
 
 
 @pytest.mark.engine("docker")

@@ -32,6 +32,8 @@ _OLDEST: Final = (4, 3)
 _HELLO_SECONDS: Final = 4
 _CALL_SECONDS: Final = 60
 _PULL_SECONDS: Final = 3600
+# Seconds between attempts to remove a container.
+_PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
 _FOREIGN: Final = (PodmanError, RequestException, OSError)
 _ADVICE: Final = Advice(
     component=COMPONENT,
@@ -178,14 +180,21 @@ class PodmanService(Service):
         return state
 
     async def remove(self, container: str) -> bool:
-        """Removes a container by force; the service waits for a removal that has begun by itself."""
-        try:
-            await self.call(f"remove {container[:12]}", _delete, self._client, f"containers/{container}")
-        except APIError as error:
-            if error.status_code != 404:
-                cause = f"the service could not remove {container}: {error.explanation}"
-                raise BackendError(COMPONENT, cause) from error
-        return True
+        """Removes a container by force; asks again where Podman's own removal of one that has ended is in the way."""
+        pauses = iter(_PAUSES)
+        while True:
+            try:
+                await self.call(f"remove {container[:12]}", _delete, self._client, f"containers/{container}")
+            except (APIError, SandboxStartError) as error:
+                if isinstance(error, APIError) and error.status_code == 404:
+                    return True
+                # "container state improper: stopped", with the status 500.
+                if (pause := next(pauses, None)) is None:
+                    words = str(error.explanation) if isinstance(error, APIError) else error.cause
+                    raise BackendError(COMPONENT, f"the service could not remove {container}: {words}") from error
+                await asyncio.sleep(pause)
+            else:
+                return True
 
     async def sandboxes(self) -> Mapping[str, Mapping[str, str]]:
         """Lists containers in all states."""

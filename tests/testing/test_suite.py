@@ -43,8 +43,10 @@ def only_what_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(pytester: pytest.Pytester, code: str, *options: str) -> pytest.RunResult:
     pytester.makepyfile(SUITE + code)
     plugins = ("-p", "xagent_core.testing.pytest_plugin", "-p", "pytest_asyncio.plugin")
+    # In one process with the outer pytest, modules are there already.
+    warnings = ("-Werror", "-Wignore::pytest.PytestAssertRewriteWarning")
     return pytester.runpytest_inprocess(
-        "-rs", "-o", "asyncio_default_fixture_loop_scope=class", "-Werror", *plugins, *options
+        "-rs", "-o", "asyncio_default_fixture_loop_scope=class", *warnings, *plugins, *options
     )
 
 

@@ -25,6 +25,11 @@ __all__ = ["REQUIRE_ENGINES", "give_up"]
 REQUIRE_ENGINES: Final = "XAGENT_REQUIRE_ENGINES"
 """The environment variable that turns skipping into failing."""
 
+# pytest wants it before the suites are imported: their asserts then show what they have compared.
+pytest.register_assert_rewrite(
+    *(f"xagent_core.testing.{suites}" for suites in ("backends", "languages", "queues", "tools"))
+)
+
 # What is wrong with each engine that was asked for so far; empty where it can be used.
 _PROBED: Final = pytest.StashKey[dict[str, str]]()
 

@@ -93,6 +93,7 @@ def test_an_alert_arrives_where_people_are(stack):
 
 
 def test_the_worker_logs_json_that_names_the_job(stack):
+    assert [line for line in stack.log("worker") if not line.startswith("{")] == []
     records = [json.loads(line) for line in stack.log("worker")]
     ended = [record for record in records if record["message"] == "job ended"]
     assert {record["state"] for record in ended} == {"finished", "dead"}

@@ -111,6 +111,7 @@ async def _serve(
     # LangServe 0.3.3 asks instances of pydantic models for what their class knows.
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"langserve\b")
     plugins = load_plugins(settings.disabled_plugins)
+    plugins.observe("xagent_process_started", command="serve")
     async with Engines(backend, settings=settings, plugins=plugins) as engines:
         tools = get_tools(engines.first, workspace=workspace, names=names or None)
         app = make_asgi_app(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +14,8 @@ from typing import Any, Final, Self
 from xagent_core.errors import ConfigError
 
 __all__ = ["Answer", "HealthServer"]
+
+logger = logging.getLogger(__name__)
 
 _SECONDS: Final = 5
 
@@ -29,6 +33,15 @@ class Answer:
     status: int
     body: Mapping[str, Any] | str
     content_type: str = "text/plain; charset=utf-8"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+        """Logs what the standard library would print; a caller that did not wait for its answer is no news."""
+        level = logging.DEBUG if isinstance(sys.exc_info()[1], OSError) else logging.ERROR
+        logger.log(level, "a request of %s could not be answered", client_address, exc_info=True)
 
 
 class HealthServer:
@@ -80,11 +93,10 @@ class HealthServer:
                 """Says nothing: an orchestrator asks every few seconds."""
 
         try:
-            self._server = ThreadingHTTPServer(self._address, Handler)
+            self._server = _Server(self._address, Handler)
         except OSError as error:
             host, port = self._address
             raise ConfigError("health endpoint", f"{host}:{port} cannot be used: {error.strerror}") from error
-        self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
         return self

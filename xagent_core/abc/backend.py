@@ -28,7 +28,8 @@ class SandboxSpec:
         image: The image for engines that use images, unless they have one of their own for the language.
         executables: Programs that must be on the PATH inside.
         packages: Where they come from, for backends without images.
-        env: Environment variables of the first process. The backend adds PATH, and nothing else of its own will.
+        env: Environment variables of the first process. The backend adds PATH, and nothing else of its own will; an
+            engine may name the sandbox in HOSTNAME and `container`.
         memory: Bytes, for all processes together; swap is off.
         cpus: CPU time a second of wall-clock time.
         processes: Processes and threads alive at once, the guest's three included.
@@ -135,7 +136,7 @@ class Sandbox(ABC):
         """The next piece of output of either stream; None when both have ended.
 
         The order within a stream is kept; between the streams it need not be. What is not fetched stays with the
-        engine, whose bounded buffers hold the program back.
+        engine, whose bounded buffers hold the program back. A call that is cancelled loses nothing.
 
         Raises:
             SandboxLostError: The connection to the engine broke, as opposed to the sandbox having ended.
@@ -218,7 +219,7 @@ class Backend(ABC):
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Frees connections and threads. The sandboxes were killed before."""
+        """Frees connections and threads. The sandboxes were killed before. May be called again, and of one never used."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -219,7 +219,10 @@ class Backend(ABC):
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Frees connections and threads. The sandboxes were killed before. May be called again, and of one never used."""
+        """Frees connections and threads; the sandboxes were killed before.
+
+        May be called again, and on a backend that was never used.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

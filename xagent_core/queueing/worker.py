@@ -204,17 +204,17 @@ class Worker:
         observe, books = self.queue.plugins.observe, self.queue.books
         observe("xagent_job_started", job=job, worker=self.name)
         failure: JobFailure | None = None
-        again = True
+        again, moved = True, False
         try:
             result = await self._execute(claim)
-            await insist(lambda: books.finish(claim, result))
+            moved = await insist(lambda: books.finish(claim, result))
         except asyncio.CancelledError:
             why = self._running[job.id].why
             if why == "lost":
                 logger.warning("job %s was given to another worker, and is stopped here", job.id)
                 return
             if why == "cancel":
-                await insist(lambda: books.cancelled(claim))
+                moved = await insist(lambda: books.cancelled(claim))
             else:
                 failure = _lost(f"worker {self.name}", "it was stopped before the job ended")
         # Whatever an engine or a plugin does, the job must come to an end in the books, and the worker must live.
@@ -224,7 +224,7 @@ class Worker:
             failure, again = failure_of(error)
         if failure is not None:
             await self._settle(job, claim.token, failure, again=again)
-        else:
+        elif moved:
             await self._told("xagent_job_ended", job.id)
 
     async def _execute(self, claim: Claim) -> ExecutionResult:

@@ -88,6 +88,7 @@ class Stack:
             "redis:6379": self.address("redis"),
             "dir /data": f"dir {self.folder}",
             "/run/secrets": str(self.secrets),
+            "redis-server -": f"redis-server - --port {self.ports['redis']} --bind 127.0.0.1",
             "redis-cli": f"redis-cli -p {self.ports['redis']}",
             "127.0.0.1:9463": self.address("health"),
             "0.0.0.0:9464": self.address("worker"),
@@ -125,8 +126,7 @@ class Stack:
     def _start(self) -> None:
         for name in ("redis-server", "redis-cli"):
             self._program(name)
-        shell, option, script = self.command("redis")
-        self._run("redis", shell, option, f"{script} --port {self.ports['redis']} --bind 127.0.0.1")
+        self._run("redis", *self.command("redis"))
         self.wait_for(lambda: self.is_healthy("redis"))
         self._run("exporter", *xagent(*self.command("exporter"), "--every", "0.2"))
         self._run("worker", *xagent(*self.command("worker"), "--concurrency", "2"),

@@ -78,6 +78,10 @@ def test_only_the_proxy_has_the_engines_socket():
     assert "ports" not in SERVICES["socket-proxy"]
 
 
+def test_the_queues_server_is_the_first_process_which_is_told_to_stop():
+    assert SERVICES["redis"]["command"][2].startswith("exec redis-server")
+
+
 def test_secrets_come_from_files_and_are_in_no_variable(deployed):
     made = {file.name for file in (deployed / "secrets").iterdir()} - {".gitignore"}
     assert {secret["file"] for secret in COMPOSE["secrets"].values()} == {f"secrets/{name}" for name in made}

@@ -20,6 +20,13 @@ from xagent_core.config import load_settings
 from xagent_core.selection import get_backend
 
 
+async def look(backend: str) -> None:
+    """Probes, and leaves nothing of it."""
+    one = get_backend(backend)
+    await one.probe()
+    await one.aclose()
+
+
 async def live(backend: str) -> None:
     """Opens an engine, starts sandboxes ahead, runs programs: all at once and without an end."""
     async with Engine(backend, settings=load_settings({"XAGENT_CONFIG": "/dev/null"}), pool=PoolConfig(ready=2)) as one:
@@ -34,7 +41,7 @@ async def live(backend: str) -> None:
 def main() -> None:
     """Makes and kills the owners, one after the other."""
     backend, *moments = sys.argv[1:]
-    asyncio.run(get_backend(backend).probe())  # all is imported now, once for all of them
+    asyncio.run(look(backend))  # all is imported now, once for all of them
     for moment in map(float, moments):
         pid = os.fork()
         if pid == 0:

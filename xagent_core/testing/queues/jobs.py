@@ -118,7 +118,7 @@ class Jobs(Conformance, suite=True):
 
     async def test_the_urgent_queue_goes_first(self, rig: Rig) -> None:
         for _ in range(4):
-            await rig.submit(program(pause=0.05, pieces=["x"]), queue="low")
+            await rig.submit(program(pause=0.3, pieces=["x"]), queue="low")
         urgent = [await rig.submit(queue="high") for _ in range(2)]
         other = await rig.submit(queue="other")
         async with rig.worker(slots=1, queues=("high", "low")):

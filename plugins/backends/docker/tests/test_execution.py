@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 from docker.api import APIClient
+from xagent_docker.backend import DockerBackend
 
 from xagent_core import Engine, InputFile
 from xagent_core.types import ExecutionRequest, Limits
@@ -126,3 +127,13 @@ def _descriptors() -> list[str]:
     """What is open, named without what changes: a socket's number."""
     with os.scandir("/proc/self/fd") as entries:
         return sorted(os.path.realpath(entry.path).partition("[")[0] for entry in entries)
+
+
+async def test_a_backend_that_is_closed_at_once_leaves_no_connection() -> None:
+    backend = DockerBackend()
+    events = await backend._listening(await backend._connect())
+    assert events._protocol is not None
+    transport = events._protocol._own_transport
+    assert transport is not None
+    await backend.aclose()
+    assert transport.is_closing()

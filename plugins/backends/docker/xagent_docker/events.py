@@ -57,6 +57,7 @@ class Events:
         self._daemon = daemon
         self._ends: dict[str, End] = {}
         self._task: asyncio.Task[None] | None = None
+        self._protocol: _EventStream | None = None
         self.lost = asyncio.Event()
 
     async def open(self) -> None:
@@ -72,7 +73,7 @@ class Events:
 
     async def _open(self) -> None:
         reader = asyncio.StreamReader(limit=_LINE_LIMIT)
-        protocol = await self._daemon.endpoint.connect(lambda: _EventStream(reader, self._request))
+        self._protocol = await self._daemon.endpoint.connect(lambda: _EventStream(reader, self._request))
         try:
             status = await reader.readline()
             while (await reader.readline()).strip():
@@ -80,9 +81,9 @@ class Events:
             if status.split()[1:2] != [b"200"]:
                 raise OSError(f"the daemon's events are refused: {status.decode('latin-1').strip()}")
         except BaseException:
-            protocol.close()
+            self._protocol.close()
             raise
-        self._task = asyncio.create_task(self._listen(reader, protocol))
+        self._task = asyncio.create_task(self._listen(reader, self._protocol))
 
     def watch(self, container: str) -> End:
         """From now on hears about a container; to be called before it is started."""
@@ -97,6 +98,9 @@ class Events:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        # A task that is cancelled before its first step has closed nothing.
+        if self._protocol is not None:
+            self._protocol.close()
 
     async def _listen(self, reader: asyncio.StreamReader, protocol: _EventStream) -> None:
         try:

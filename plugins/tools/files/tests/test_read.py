@@ -68,7 +68,9 @@ def test_encodings_of_unicode(tools, workspace, text, encoding, reported):
 FRENCH = """Où est passé le café que j'avais acheté à Noël ? Il était très bon, préparé par une société française.
 Le garçon a répondu qu'il n'en savait rien, mais que sa tante, elle, l'avait sûrement bu.
 """
-RUSSIAN = "Привет, как дела? Всё хорошо у нас сегодня.\n"  # noqa: RUF001 - it is Russian
+RUSSIAN = """Все счастливые семьи похожи друг на друга, каждая несчастливая семья несчастлива по-своему.
+Всё смешалось в доме Облонских. Жена узнала, что муж был в связи с бывшею в их доме француженкою.
+"""  # noqa: RUF001 - it is Russian
 JAPANESE = "日本語のテキストです。今日は天気がいいですね。\n"
 
 

@@ -23,7 +23,7 @@ from xagent_core import (
     errors,
     parse_size,
 )
-from xagent_core.types import Timings, Usage
+from xagent_core.types import Timings, Usage, format_size
 
 KIB = 1024
 
@@ -36,6 +36,15 @@ KIB = 1024
     ],
 )  # fmt: skip
 def test_sizes_as_container_engines_read_them(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 b"), (1500, "1500 b"), (KIB, "1 KiB"), (3 * KIB**3 // 2, "1536 MiB"), (16 * KIB**4, "16 TiB")],
+)
+def test_sizes_are_written_as_they_are_read(size, text):
+    assert format_size(size) == text
     assert parse_size(text) == size
 
 
@@ -58,6 +67,13 @@ def test_limits_hold_their_bounds(name):
     for wrong in (math.nan, True, "1", [1]):
         with pytest.raises(InvalidRequestError, match=f"limit {name} must be a number"):
             Limits(**{name: wrong})
+
+
+def test_bounds_are_told_in_the_units_that_they_are_given_in():
+    with pytest.raises(InvalidRequestError, match=r"memory=1024 is out of bounds\. Choose from 6 MiB to 16 TiB\."):
+        Limits(memory=1024)
+    with pytest.raises(InvalidRequestError, match=r"cpus=0 is out of bounds\. Choose from 0\.01 to 4096\."):
+        Limits(cpus=0)
 
 
 @pytest.mark.parametrize("name", ["memory", "processes", "scratch", "output", "collect"])
@@ -217,6 +233,7 @@ def test_an_error_names_component_cause_and_fix():
     error = XAgentError("docker", "no answer", "Start it.")
     assert str(error) == "docker: no answer. Start it."
     assert str(XAgentError("docker", "no answer")) == "docker: no answer"
+    assert str(XAgentError("docker", "it says: Gone.", "Start it.")) == "docker: it says: Gone. Start it."
     assert dataclasses.is_dataclass(error) is False
     assert (error.component, error.cause, error.fix) == ("docker", "no answer", "Start it.")
 

@@ -74,7 +74,10 @@ class XAgentError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.component}: {self.cause}"
-        return f"{text}. {self.fix}" if self.fix else text
+        if not self.fix:
+            return text
+        # A cause may end in somebody else's words, and so with a full stop or a question of theirs.
+        return f"{text} {self.fix}" if text.endswith((".", "?", "!")) else f"{text}. {self.fix}"
 
 
 class ConfigError(XAgentError):

@@ -30,6 +30,7 @@ __all__ = [
     "StreamName",
     "Timings",
     "Usage",
+    "format_size",
     "parse_size",
     "relative_path",
 ]
@@ -75,6 +76,14 @@ def parse_size(text: str | int) -> int:
     if math.isinf(size):
         raise InvalidRequestError("request", f"{text!r} is not a size", "Write it like 256m, 1.5g or 1048576.")
     return int(size)
+
+
+def format_size(size: int) -> str:
+    """Writes a number of bytes in the largest unit that it is a multiple of: `"32 MiB"`; `parse_size` reads it."""
+    for unit in ("t", "g", "m", "k"):
+        if size and size % _UNITS[unit] == 0:
+            return f"{size // _UNITS[unit]} {unit.upper()}iB"
+    return f"{size} b"
 
 
 class NetworkPolicy(enum.Enum):
@@ -123,6 +132,8 @@ class Limits:
         "output": (0, GIB),
         "collect": (0, GIB),
     }
+    # What is counted in bytes.
+    SIZES: ClassVar[frozenset[str]] = frozenset({"memory", "scratch", "output", "collect"})
 
     def __post_init__(self) -> None:
         for name, (low, high) in self.BOUNDS.items():
@@ -132,8 +143,9 @@ class Limits:
             if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
                 raise InvalidRequestError("request", f"limit {name} must be a number, not {value!r}")
             if not low <= value <= high:
+                least, most = (format_size(int(x)) if name in self.SIZES else f"{x:g}" for x in (low, high))
                 raise InvalidRequestError(
-                    "request", f"limit {name}={value!r} is out of bounds", f"Choose from {low:g} to {high:g}."
+                    "request", f"limit {name}={value!r} is out of bounds", f"Choose from {least} to {most}."
                 )
             if name not in ("cpus", "timeout") and not isinstance(value, int):
                 raise InvalidRequestError("request", f"limit {name} must be a whole number, not {value!r}")

@@ -60,7 +60,7 @@ def test_streams_that_are_closed_swallow_their_output(xagent, program):
         ({"exit_code": None}, 124, b"xagent: stopped at the time limit of 0.3 s\n"),
         ({"exit_code": 137, "oom_kills": 1}, 137, b"xagent: out of memory at the limit of 128 MiB\n"),
         ({"dies": True}, 137, b"xagent: killed\n"),
-        ({"stdout": "x" * 2**20 + "x"}, 137, b"xagent: stopped, for it wrote more than the output limit"),
+        ({"stdout": "x" * 2**20 + "x"}, 137, b"xagent: stopped, for it wrote more than the output limit of 1 MiB"),
         ({"lost": True}, 125, b"xagent: fake: the connection broke\n"),
     ],
 )
@@ -197,7 +197,8 @@ def test_auto_takes_the_best_backend_that_answers(xagent, program):
         ((), "FILE or --code"),
         (("main.plain", "--code", "x"), "FILE or --code"),
         (("missing.plain",), "cannot be read: No such file"),
-        (("",), "belongs to no installed language"),
+        (("",), ". is a folder"),
+        (("main",), "file main: it has no extension to tell its language. Add --language"),
         (("main.plain", "extra"), "unexpected extra argument"),
         (("main.plain", "--timeout", "soon"), "--timeout"),
         (("main.plain", "--timeout", "-1"), "limit timeout=-1.0 is out of bounds"),

@@ -25,7 +25,10 @@ def language_of(path: Path, plugins: Plugins) -> str:
 
     Raises:
         UnknownLanguageError: It stands for none that is installed.
+        typer.BadParameter: The path is a folder.
     """
+    if path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder", param_hint="FILE")
     if found := plugins.language_for_file(path.name):
         # An alias that is an extension says which kind of source it is, as with .mjs and .cjs.
         ending = max((e for e in found.extensions if path.name.endswith(e)), key=len).removeprefix(".")
@@ -36,7 +39,9 @@ def language_of(path: Path, plugins: Plugins) -> str:
     known = ", ".join(sorted(lang.name for lang in plugins.languages)) or "none"
     raise UnknownLanguageError(
         f"file {path.name}",
-        "its extension belongs to no installed language",
+        "its extension belongs to no installed language"
+        if path.suffix
+        else "it has no extension that says its language",
         f"{hint}Add --language; installed: {known}.",
     )
 

@@ -153,10 +153,12 @@ async def _show(engine: Engine, request: ExecutionRequest) -> ExecutionResult:
 
 def _notes(planned: Plan, request: ExecutionRequest, result: ExecutionResult) -> Iterator[str]:
     """What a reader must know and cannot see in the program's own output."""
+    from xagent_core.types import format_size
+
     ends = {
         "timeout": f"stopped at the time limit of {planned.limits.timeout:g} s",
-        "out_of_memory": f"out of memory at the limit of {planned.spec.memory / 2**20:g} MiB",
-        "output_limit": f"stopped, for it wrote more than the output limit of {planned.limits.output} bytes",
+        "out_of_memory": f"out of memory at the limit of {format_size(planned.spec.memory)}",
+        "output_limit": f"stopped, for it wrote more than the output limit of {format_size(planned.limits.output)}",
         "killed": "killed",
     }
     if result.status in ends:

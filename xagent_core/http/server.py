@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,9 +71,9 @@ def open_door(host: str, port: int, *, certificate: Path | None = None, key: Pat
         # Never both protocols at once: what is open is what was asked for.
         listening = socket.create_server(address[:2], family=family, backlog=512)
     except (OSError, UnicodeError) as error:
-        raise ConfigError(
-            "server", f"{host}:{port} cannot be listened on: {error}", "Choose another --port."
-        ) from error
+        unknown = isinstance(error, UnicodeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        fix = "Choose an address of this machine as --host." if unknown else "Choose another --port."
+        raise ConfigError("server", f"{host}:{port} cannot be listened on: {error}", fix) from error
     return Door(socket=listening, host=host, port=listening.getsockname()[1], certificate=certificate, key=key)
 
 

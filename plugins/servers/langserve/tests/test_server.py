@@ -149,6 +149,10 @@ def test_what_cannot_be_served_is_said_before(server, start, tmp_path):
     taken = start("--port", server.url.rpartition(":")[2])
     assert taken.process.wait(30) == 125
     assert "cannot be listened on" in taken.log
+    assert "Choose another --port." in taken.log
+    elsewhere = start("--host", "203.0.113.1")  # RFC 5737: nobody's
+    assert elsewhere.process.wait(30) == 125
+    assert "Choose an address of this machine as --host." in elsewhere.log
     short = start("--token-file", str(tmp_path / "missing"))
     assert short.process.wait(30) == 125
     assert "the token cannot be read" in short.log

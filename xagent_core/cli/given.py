@@ -37,13 +37,10 @@ def language_of(path: Path, plugins: Plugins) -> str:
     near = difflib.get_close_matches(path.suffix, extensions, n=3)
     hint = f"Did you mean {' or '.join(f'{e} ({extensions[e]})' for e in near)}? " if near else ""
     known = ", ".join(sorted(lang.name for lang in plugins.languages)) or "none"
-    raise UnknownLanguageError(
-        f"file {path.name}",
-        "its extension belongs to no installed language"
-        if path.suffix
-        else "it has no extension that says its language",
-        f"{hint}Add --language; installed: {known}.",
+    cause = (
+        "its extension belongs to no installed language" if path.suffix else "it has no extension to tell its language"
     )
+    raise UnknownLanguageError(f"file {path.name}", cause, f"{hint}Add --language; installed: {known}.")
 
 
 def room(plugins: Plugins, settings: Settings, language: str) -> int:

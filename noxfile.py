@@ -42,6 +42,11 @@ DEBIAN = {"dockerd": "docker.io", "podman": "podman", "runc": "runc", "newuidmap
           "redis-server": "redis-server", "prometheus": "prometheus", "amtool": "prometheus-alertmanager",
           "docker-compose": "docker-compose", "chromium": "chromium"}  # fmt: skip
 
+# What runs inside, but Python's own programs, sees neither on which Python xagent runs nor its dependencies.
+INSIDE = [f"--ignore-glob={pattern}" for pattern in (
+    "tests/languages/test_[bgjt]*.py", "plugins/languages/[bgjt]*/tests/test_conformance.py", "tests/test_load.py"
+)]  # fmt: skip
+
 # Podman gets Docker's images: to build them twice would take as long again.
 SHARE_IMAGES = """
 for language; do
@@ -87,12 +92,9 @@ def matrix(session: nox.Session) -> None:
     if CI and session.python == f"{sys.version_info.major}.{sys.version_info.minor}":
         session.skip("the session engines runs on this Python")
     install(session, "test")
-    # What runs inside, but Python's own programs, does not see on which Python xagent runs.
-    elsewhere = ("tests/languages/test_[bgjt]*.py", "plugins/languages/[bgjt]*/tests/test_conformance.py")
-    ignored = [f"--ignore-glob={pattern}" for pattern in elsewhere]
     # A version between two that are tested with every engine gets what needs none.
     between = CI and session.python not in (PYTHONS[0], PYTHONS[-1])
-    pytest(session, "-m", "not slow and not engine" if between else "not slow", *ignored, "--ignore=tests/test_load.py")
+    pytest(session, "-m", "not slow and not engine" if between else "not slow", *INSIDE)
 
 
 @nox.session
@@ -101,7 +103,7 @@ def min_versions(session: nox.Session) -> None:
     if session.venv_backend != "uv":
         session.skip("only uv can choose the oldest versions: pip install uv")
     install(session, "test", options=["--resolution", "lowest-direct"])
-    pytest(session, "-m", "not slow")
+    pytest(session, "-m", "not slow", *INSIDE)
 
 
 @nox.session

@@ -125,9 +125,11 @@ class Jobs(Conformance, suite=True):
             low = await rig.queue.jobs(queue="low")
             ended = [await rig.ended(job.id) for job in (*urgent, *low)]
             assert (await rig.queue.job(other.id)).state == "queued"
-        # The worker may have taken one before it had seen the others.
+        # An urgent job waits for the one that runs: it may have begun before the worker had seen the urgent one, or
+        # while the next urgent one was on its way.
         started = [job.started or 0.0 for job in ended]
-        assert sum(moment < max(started[:2]) for moment in started[2:]) <= 1
+        for ahead, moment in enumerate(sorted(started[:2]), 1):
+            assert sum(other < moment for other in started[2:]) <= ahead
 
     async def test_no_more_run_than_there_are_slots(self, rig: Rig) -> None:
         jobs = [await rig.submit(program(pieces=["x"], pause=0.1)) for _ in range(9)]

@@ -66,6 +66,8 @@ def test_a_backend_that_runs_no_images() -> None:
 
 
 @pytest.mark.engine("docker")
+@pytest.mark.slow
+@pytest.mark.xdist_group("images")  # one build for all
 def test_list_shows_what_is_there_and_what_is_used(built: Built) -> None:
     full, plain = sorted(invoke(built, "list", "--json"), key=lambda item: item["language"])  # type: ignore[call-overload]
     own = full["own"]
@@ -88,6 +90,8 @@ def test_list_says_that_the_default_image_would_be_pulled() -> None:
 
 
 @pytest.mark.engine("docker")
+@pytest.mark.slow
+@pytest.mark.xdist_group("images")  # one build for all
 def test_build_says_what_is_current(built: Built) -> None:
     items = invoke(built, "build", "--json")
     assert [(item["built"], item["error"], item["present"]) for item in items] == [(False, None, True)] * 2  # type: ignore[attr-defined]
@@ -100,6 +104,8 @@ def test_a_language_without_packages_is_told_to_use_its_default_image() -> None:
 
 
 @pytest.mark.engine("docker")
+@pytest.mark.slow
+@pytest.mark.xdist_group("images")  # one build for all
 def test_one_language_that_fails_does_not_keep_another_from_its_image(built: Built) -> None:
     bare = replace(LANGUAGE, name="bare", packages=Packages())
     app = make_app(lambda: catalogue_of(bare, built.plain))

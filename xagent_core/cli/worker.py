@@ -67,12 +67,15 @@ def worker(
     leash: Annotated[bool, typer.Option("--leash", hidden=True, help="Drain at the end of stdin.")] = False,
 ) -> None:
     """Run the jobs of a task queue until it is told to stop."""
+    from xagent_core.cli.logs import FieldsFormatter
     from xagent_core.cli.queues import find_queue
     from xagent_core.config import load_settings
     from xagent_core.plugins import load_plugins
     from xagent_core.queueing.scaling import ScalingConfig
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(FieldsFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("xagent_core").setLevel(logging.INFO)
     settings = load_settings()
     plugins = load_plugins(settings.disabled_plugins)

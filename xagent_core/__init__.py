@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from xagent_core.abc.queue import QueueRegistration as QueueRegistration
     from xagent_core.abc.queue import QueueStats as QueueStats
     from xagent_core.abc.queue import ScalingDecision as ScalingDecision
+    from xagent_core.abc.queue import ToolCall as ToolCall
+    from xagent_core.abc.queue import ToolResult as ToolResult
     from xagent_core.abc.queue import WorkerInfo as WorkerInfo
     from xagent_core.abc.search import SearchHit as SearchHit
     from xagent_core.abc.search import SearchProvider as SearchProvider
@@ -95,7 +97,7 @@ _HOMES: Final = {
     "abc.search": "SearchHit SearchProvider SearchProviderRegistration SearchQuery",
     "abc.queue": (
         "Carrier Delivery Job JobEvent JobFailure JobState QueueDepth QueueRegistration QueueStats ScalingDecision "
-        "WorkerInfo"
+        "ToolCall ToolResult WorkerInfo"
     ),
     "abc.tool": "ToolContext ToolRegistration",
     "config": "PoolConfig Settings load_settings",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from abc import abstractmethod
 from collections.abc import Generator
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.tools import BaseTool, ToolException
 from pydantic import BaseModel, Field, SkipValidation, ValidationError
@@ -18,7 +18,10 @@ from xagent_core.bridge import await_in, wait_in
 from xagent_core.engine import Engine
 from xagent_core.errors import XAgentError
 
-__all__ = ["AgentTool", "EngineTool", "tool_errors"]
+__all__ = ["OUTPUT_EVENT", "AgentTool", "EngineTool", "explain", "tool_errors"]
+
+OUTPUT_EVENT: Final = "xagent_output"
+"""The custom event that tells of output as it comes: `{"stream": "stdout", "data": "...", "phase": "run"}`."""
 
 Explainable = Any  # pydantic's error, or that of its old interface, which LangChain still allows
 

@@ -15,7 +15,7 @@ import pluggy
 from xagent_core.abc.backend import BackendRegistration
 from xagent_core.abc.command import CommandRegistration
 from xagent_core.abc.language import Language
-from xagent_core.abc.queue import Job, QueueRegistration, ScalingDecision, WorkerInfo
+from xagent_core.abc.queue import Job, QueueRegistration, ScalingDecision, ToolCall, WorkerInfo
 from xagent_core.abc.search import SearchProviderRegistration
 from xagent_core.abc.tool import ToolRegistration
 from xagent_core.stats import PoolStats
@@ -99,7 +99,7 @@ def xagent_process_started(command: str) -> None:
 
 
 @hookspec
-def xagent_job_submitting(request: ExecutionRequest, queue: str, headers: MutableMapping[str, str]) -> None:
+def xagent_job_submitting(request: ExecutionRequest | ToolCall, queue: str, headers: MutableMapping[str, str]) -> None:
     """Observes a job that is about to be submitted, and may put what goes with it into `headers`.
 
     They come back as `Job.headers` wherever the job does: the place for a trace's context.

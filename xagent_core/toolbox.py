@@ -21,7 +21,11 @@ __all__ = ["get_tools", "open_tools"]
 
 
 def get_tools(
-    engine: Engine, *, workspace: str | Path | Workspace | None = None, names: Iterable[str] | None = None
+    engine: Engine,
+    *,
+    workspace: str | Path | Workspace | None = None,
+    names: Iterable[str] | None = None,
+    shared: MutableMapping[Any, Any] | None = None,
 ) -> list[BaseTool]:
     """The installed tools, first- and third-party alike.
 
@@ -31,6 +35,8 @@ def get_tools(
             it is missing. None: programs have no files but their own, and tools that need some are left out.
         names: Only these, in this order; by default all that are installed, by name. Their options come
             from the engine's settings.
+        shared: Where they keep what they have in common, such as a cache: calls with the same one give tools that
+            share it. By default a new one.
 
     Returns:
         LangChain tools, ready for an agent. They share the workspace.
@@ -50,9 +56,11 @@ def get_tools(
         wanted = [catalogue[name] for name in names]
     if workspace is None and (bare := [tool.name for tool in wanted if tool.needs_workspace]):
         raise InvalidRequestError(
-            f"tool {bare[0]}", "it works on a workspace, and there is none", "Pass get_tools(..., workspace=FOLDER)."
+            f"tool {bare[0]}",
+            "it works on a workspace, and there is none",
+            "Pass get_tools(..., workspace=FOLDER), or start the worker with --workspace FOLDER.",
         )
-    shared: MutableMapping[Any, Any] = {}
+    shared = {} if shared is None else shared
 
     def made(tool: ToolRegistration) -> BaseTool:
         options = engine.settings.tools.get(tool.table or tool.name, {})

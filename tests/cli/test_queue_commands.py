@@ -72,6 +72,65 @@ def test_submit_takes_the_options_of_run(queued, worker, program):
     assert (seen["argv"][-1], seen["memory"]) == ("--flag", 64 * 2**20)
 
 
+ECHO = """
+from langchain_core.tools import ToolException, tool
+from xagent_core import ToolRegistration, hookimpl
+
+
+@tool
+def echo(text: str) -> list:
+    "Says it again."
+    if not text:
+        raise ToolException("there is nothing to say")
+    return [{"type": "text", "text": text}]
+
+
+@hookimpl
+def xagent_register_tools():
+    return [ToolRegistration(name="echo", summary="", factory=lambda context: echo)]
+"""
+
+
+def test_a_tool_is_called(queued):
+    queued.install("echo-tools", "echo_tools", ECHO)
+    worker = queued.start("worker", "--workspace", "files")
+    try:
+        (queued.home / "arguments.json").write_text('{"text": "hello"}')
+        job = queued("submit", "--tool", "echo", "--arguments", "@arguments.json").stdout.decode().strip()
+        watched = queued("jobs", "watch", job)
+        assert (watched.returncode, json.loads(watched.stdout)) == (0, [{"type": "text", "text": "hello"}])
+        shown = json.loads(queued("jobs", "show", job, "--json").stdout)
+        assert shown["request"] == {"name": "echo", "arguments": {"text": "hello"}}
+        assert (shown["result"]["status"], shown["result"]["artifact"]) == ("success", None)
+        table = queued("jobs", "show", job).stdout
+        assert all(part in table for part in (b"echo", b'{"text": "hello"}', b"success"))
+        assert b"tool echo" in queued("jobs", "list").stdout
+        failed = queued("submit", "--tool", "echo", "--arguments", '{"text": ""}', "--watch")
+        assert (failed.returncode, failed.stdout) == (1, b"there is nothing to say\n")
+        assert (queued.home / "files").is_dir()
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        worker.communicate(timeout=60)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--arguments", "{}"),
+        ("--tool", "echo", "--code", "x"),
+        ("--tool", "echo", "--timeout", "3"),
+        ("--tool", "echo", "--", "x"),
+        ("--tool", "echo", "--arguments", "{"),
+        ("--tool", "echo", "--arguments", "[]"),
+        ("--tool", "echo", "--arguments", "@no-such-file"),
+    ],
+    ids=" ".join,
+)
+def test_a_call_that_cannot_be_is_refused(queued, arguments):
+    assert queued("submit", *arguments).returncode == 2
+    assert queued("jobs", "list", "--json").stdout == b"[]\n"
+
+
 def test_cancel(queued, worker, program):
     job = queued("submit", program(exit_code=None)).stdout.decode().strip()
     assert re.fullmatch("[0-9a-f]{32}", job)

@@ -7,11 +7,13 @@ ids of jobs to workers, as often as it takes. A message that is lost or comes tw
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from xagent_core.errors import InvalidRequestError
 from xagent_core.types import ExecutionRequest, ExecutionResult, OutputEvent
 
 if TYPE_CHECKING:
@@ -28,14 +30,67 @@ __all__ = [
     "QueueRegistration",
     "QueueStats",
     "ScalingDecision",
+    "ToolCall",
+    "ToolResult",
     "WorkerInfo",
 ]
 
 JobState = Literal["queued", "running", "finished", "dead", "cancelled"]
-"""`finished` has a result, also that of a program that failed; `dead` is a dead letter: it could not be run."""
+"""`finished` has a result, also that of a program or tool that failed; `dead` is a dead letter: it could not be run."""
 
 Delivery = Callable[[str, str], Awaitable[None]]
 """What a carrier calls with a job's id and its named queue. When it returns, the message may be acknowledged."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToolCall:
+    """One call of an agent's tool.
+
+    Attributes:
+        name: The tool's name, as a model sees it.
+        arguments: Its arguments: values that JSON has.
+
+    Raises:
+        InvalidRequestError: There is no name, or the arguments are no JSON object.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name or not isinstance(self.arguments, Mapping):
+            raise InvalidRequestError("tool call", "it has a tool's name, and arguments by name")
+        object.__setattr__(self, "arguments", _plain(dict(self.arguments), f"tool {self.name}", "its arguments"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToolResult:
+    """What came of a tool's call.
+
+    Attributes:
+        content: What a model gets: text, or a list of content blocks.
+        artifact: What a program gets beside it, if anything: values that JSON has.
+        status: `error` where the tool said that it failed, or its arguments are invalid.
+
+    Raises:
+        InvalidRequestError: The content or the artifact cannot be JSON.
+    """
+
+    content: str | list[Any]
+    artifact: Any = None
+    status: Literal["success", "error"] = "success"
+
+    def __post_init__(self) -> None:
+        for name in ("content", "artifact"):
+            object.__setattr__(self, name, _plain(getattr(self, name), "tool", f"the {name} of its result"))
+
+
+def _plain(value: Any, component: str, what: str) -> Any:
+    """The value as JSON will bring it to the other side; the caller's own cannot change it any more."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequestError(component, f"{what} cannot be JSON: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +123,7 @@ class Job:
         request: What is to run.
         attempt: How often it was begun; 0 before its first start.
         attempts: How often it may be begun before it is a dead letter.
-        idempotent: Whether the caller said that its code may run more than once.
+        idempotent: Whether the caller said that it may run more than once.
         key: The idempotency key, if any.
         headers: What the caller attached, such as a trace's context.
         created: When it was submitted, in seconds since the epoch, as all times here.
@@ -83,7 +138,7 @@ class Job:
     id: str
     queue: str
     state: JobState
-    request: ExecutionRequest
+    request: ExecutionRequest | ToolCall
     attempt: int = 0
     attempts: int = 1
     idempotent: bool = False
@@ -94,7 +149,7 @@ class Job:
     started: float | None = None
     ended: float | None = None
     worker: str | None = None
-    result: ExecutionResult | None = None
+    result: ExecutionResult | ToolResult | None = None
     failure: JobFailure | None = None
 
     __pydantic_config__: ClassVar[Any] = {"ser_json_bytes": "base64", "val_json_bytes": "base64"}

@@ -6,18 +6,21 @@ import difflib
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from xagent_core.errors import UnknownLanguageError
-from xagent_core.types import InputFile
+from xagent_core.types import MIB, InputFile
 
 if TYPE_CHECKING:
     from xagent_core.config import Settings
     from xagent_core.plugins import Plugins
 
-__all__ = ["environment", "input_file", "language_of", "own_input", "room", "source"]
+# What is larger, no queue takes by default.
+_LARGEST_ARGUMENTS: Final = 16 * MIB
+
+__all__ = ["environment", "input_file", "language_of", "own_input", "room", "source", "text_or_file"]
 
 
 def language_of(path: Path, plugins: Plugins) -> str:
@@ -82,6 +85,13 @@ def environment(items: Iterable[str], own: Mapping[str, str]) -> dict[str, str]:
             raise typer.BadParameter(f"{name} is not set here; write {name}=VALUE", param_hint="--env")
         env[name] = value if equals else own[name]
     return env
+
+
+def text_or_file(text: str, option: str) -> str:
+    """The text, or with `@FILE` that of a file."""
+    if not text.startswith("@"):
+        return text
+    return _read(Path(text[1:]), option, _LARGEST_ARGUMENTS).decode("utf-8", "surrogateescape")
 
 
 def _read(path: Path, option: str, most: int) -> bytes:

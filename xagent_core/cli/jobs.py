@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -12,7 +13,7 @@ from xagent_core.cli.queues import QueueOption, QueueUrlOption
 from xagent_core.cli.report import JSON_OPTION, note, print_json, print_table
 
 if TYPE_CHECKING:
-    from xagent_core.abc.queue import Job
+    from xagent_core.abc.queue import Job, ToolResult
     from xagent_core.queueing.queue import TaskQueue
 
 __all__ = ["make_app"]
@@ -59,14 +60,14 @@ def list_jobs(
         print_json([job_document(job) for job in jobs])
         return
     print_table(
-        ("job", "state", "queue", "attempt", "language", "submitted", "worker", "why"),
+        ("job", "state", "queue", "attempt", "runs", "submitted", "worker", "why"),
         [
             (
                 job.id,
                 job.result.status if job.result else job.state,
                 job.queue,
                 f"{job.attempt}/{job.attempts}",
-                job.request.language,
+                " ".join(_what(job)).removeprefix("language "),
                 f"{ago(job.created)} ago",
                 job.worker or "",
                 job.failure.cause if job.failure else "",
@@ -87,9 +88,10 @@ def show(
     """Show one job: where it stands, its attempts, and its result once it has one."""
     from xagent_core.cli.queues import job_document
     from xagent_core.cli.save import save_files
+    from xagent_core.types import ExecutionResult
 
     job = _ask(queue, queue_url, lambda q: q.job(job_id))
-    if output_dir is not None and job.result is not None:
+    if output_dir is not None and isinstance(job.result, ExecutionResult):
         save_files(job.result.files, output_dir)
     if as_json:
         print_json(job_document(job))
@@ -108,8 +110,9 @@ def watch(
     """Show a job's output as it comes, and end with the program's exit status.
 
     Stopping to watch does not stop the job. The exit status is that of `xagent run`; 125 for a job that is cancelled
-    or dead.
+    or dead. A tool's content follows its output; the exit status is 1 where the tool failed.
     """
+    from xagent_core.abc.queue import ToolResult
     from xagent_core.cli.follow import follow
     from xagent_core.cli.streams import OutputClosedError
 
@@ -117,6 +120,10 @@ def watch(
         job = _ask(queue, queue_url, lambda q: follow(q, job_id, after=after, as_json=as_json))
     except OutputClosedError as error:
         raise typer.Exit(_OUTPUT_CLOSED) from error
+    if isinstance(job.result, ToolResult):
+        if not as_json:
+            typer.echo(_text(job.result))
+        raise typer.Exit(job.result.status == "error")
     if job.result is not None:
         raise typer.Exit(program_status(job.result))
     if not as_json:
@@ -168,7 +175,19 @@ def _show_short(job: Job, *, as_json: bool, asked: str) -> None:
         typer.echo(f"{job.id}: {job.state}")
 
 
+def _what(job: Job) -> tuple[str, str]:
+    """What a job runs."""
+    from xagent_core.abc.queue import ToolCall
+
+    return ("tool", job.request.name) if isinstance(job.request, ToolCall) else ("language", job.request.language)
+
+
+def _text(result: ToolResult) -> str:
+    return result.content if isinstance(result.content, str) else json.dumps(result.content)
+
+
 def _facts(job: Job) -> list[tuple[str, str]]:
+    from xagent_core.abc.queue import ToolCall, ToolResult
     from xagent_core.cli.queues import ago
 
     facts = [
@@ -176,7 +195,8 @@ def _facts(job: Job) -> list[tuple[str, str]]:
         ("state", job.state),
         ("queue", job.queue),
         ("attempt", f"{job.attempt} of {job.attempts}{', idempotent' if job.idempotent else ''}"),
-        ("language", job.request.language),
+        _what(job),
+        *([("arguments", json.dumps(job.request.arguments))] if isinstance(job.request, ToolCall) else []),
         ("submitted", f"{ago(job.created)} ago"),
     ]
     facts += [("idempotency key", job.key)] if job.key else []
@@ -184,7 +204,9 @@ def _facts(job: Job) -> list[tuple[str, str]]:
     facts += [("ended", f"{ago(job.ended)} ago")] if job.ended else []
     if failure := job.failure:
         facts.append(("failure", f"{failure.type}: {failure.component}: {failure.cause}. {failure.fix}".strip()))
-    if result := job.result:
+    if isinstance(result := job.result, ToolResult):
+        facts += [("result", result.status), ("content", _text(result))]
+    elif result:
         code = "" if result.exit_code is None else f", exit code {result.exit_code}"
         facts.append(("result", f"{result.status}{code}, {result.execution_time:.3f} s on {result.backend}"))
         facts += [(name, text) for name, text in (("stdout", result.output), ("stderr", result.error)) if text]

@@ -27,6 +27,7 @@ __all__ = [
     "OutputDirOption",
     "ProgramCommand",
     "TimeoutOption",
+    "program_arguments",
     "program_request",
     "program_status",
 ]
@@ -85,6 +86,12 @@ class ProgramCommand(TyperCommand):
         return [*super().collect_usage_pieces(ctx), "[-- ARGUMENTS...]"]
 
 
+def program_arguments(ctx: typer.Context) -> tuple[str, ...]:
+    """What stands behind `--`."""
+    arguments: tuple[str, ...] = ctx.meta[_ARGUMENTS]
+    return arguments
+
+
 def program_request(
     ctx: typer.Context,
     settings: Settings,
@@ -120,7 +127,7 @@ def program_request(
         memory_limit=memory,
         cpu_limit=cpus,
         stdin=b"" if file == "-" else own_input(most=most),
-        args=ctx.meta[_ARGUMENTS],
+        args=program_arguments(ctx),
         env=environment(env or (), os.environ),
         files=[input_file(text, most=most) for text in files or ()],
         collect=collect or (),

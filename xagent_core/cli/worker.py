@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -52,6 +53,10 @@ def worker(
     queues: Annotated[
         str, typer.Option(metavar="NAME,NAME...", help="The named queues that it serves, the most urgent first.")
     ] = "default",
+    workspace: Annotated[
+        Path | None,
+        typer.Option(help="The folder that all tool calls here share; without one, tools that need files are refused."),
+    ] = None,
     drain: Annotated[
         float | None, typer.Option(min=0, help="Seconds that running jobs have to end; by default as long as it takes.")
     ] = None,
@@ -84,12 +89,16 @@ def worker(
     names = tuple(name.strip() for name in queues.split(",") if name.strip())
     chosen = find_queue(queue, queue_url, settings=settings, plugins=plugins)
     if autoscale is None:
-        work = _work(chosen, settings, plugins, backend, names, slots=slots, drain=drain, health=health, leash=leash)
+        work = _work(
+            chosen, settings, plugins, backend, names,
+            slots=slots, workspace=workspace, drain=drain, health=health, leash=leash,
+        )  # fmt: skip
     else:
         config = ScalingConfig.parse(autoscale, slots=slots, calm=calm)
         options = ["--concurrency", str(slots), "--queues", ",".join(names), "--leash"]
         options += ["--backend", backend] if backend else []
         options += ["--queue", queue] if queue else []
+        options += ["--workspace", str(workspace)] if workspace else []
         options += ["--drain", str(drain)] if drain is not None else []
         # The URL may hold a password: everybody can read arguments.
         environment = os.environ | ({"XAGENT_QUEUE_URL": queue_url} if queue_url else {})
@@ -105,6 +114,7 @@ async def _work(
     names: tuple[str, ...],
     *,
     slots: int,
+    workspace: Path | None,
     drain: float | None,
     health: str | None,
     leash: bool,
@@ -116,7 +126,7 @@ async def _work(
     pool = replace(settings.pool, most=max(settings.pool.most, slots + settings.pool.ready))
     engine = Engine(backend, settings=settings, plugins=plugins, pool=pool)
     async with _told_to_stop() as told, engine, chosen:
-        worker = Worker(chosen, engine, slots=slots, queues=names)
+        worker = Worker(chosen, engine, slots=slots, queues=names, workspace=workspace)
         with _health(health, lambda: _worker_health(worker)):
             logging.getLogger("xagent_core").info(
                 "worker %s serves %s with %d slots on %s", worker.name, ", ".join(names), slots, engine.backend.name

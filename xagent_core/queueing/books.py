@@ -8,7 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from xagent_core.abc.queue import Job, JobEvent, JobFailure, JobState, QueueDepth, QueueStats, WorkerInfo
+from xagent_core.abc.queue import (
+    Job,
+    JobEvent,
+    JobFailure,
+    JobState,
+    QueueDepth,
+    QueueStats,
+    ToolCall,
+    ToolResult,
+    WorkerInfo,
+)
 from xagent_core.errors import ConfigError, InvalidRequestError, JobNotFoundError
 from xagent_core.queueing import scripts
 from xagent_core.queueing.payload import decode, digest, encode
@@ -19,6 +29,9 @@ __all__ = ["Books", "BooksConfig", "Claim"]
 
 _COUNTERS: Final = ("submitted", "started", "retried", "finished", "dead", "cancelled")
 _MOST_AT_ONCE: Final = 200
+# What each of them must have, the other has not, so that JSON says by itself which it is.
+_REQUEST: Final[Any] = ExecutionRequest | ToolCall
+_RESULT: Final[Any] = ExecutionResult | ToolResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +91,7 @@ class Books:
     async def submit(
         self,
         job_id: str,
-        request: ExecutionRequest,
+        request: ExecutionRequest | ToolCall,
         *,
         queue: str,
         attempts: int,
@@ -123,7 +136,7 @@ class Books:
         documents = [encode(_lean(output)) for output in outputs]
         return bool(await self._run(scripts.APPEND, claim.job.id, claim.token, *documents))
 
-    async def finish(self, claim: Claim, result: ExecutionResult) -> bool:
+    async def finish(self, claim: Claim, result: ExecutionResult | ToolResult) -> bool:
         """Ends a job with its result; False where the attempt does not hold it any more.
 
         Raises:
@@ -300,7 +313,7 @@ def _job(fields: Mapping[bytes, bytes]) -> Job:
         id=text("id"),
         queue=text("queue"),
         state=state,
-        request=decode(ExecutionRequest, fields[b"request"]),
+        request=decode(_REQUEST, fields[b"request"]),
         attempt=int(text("attempt")),
         attempts=int(text("attempts")),
         idempotent=text("idempotent") == "1",
@@ -311,7 +324,7 @@ def _job(fields: Mapping[bytes, bytes]) -> Job:
         started=number("started"),
         ended=number("ended"),
         worker=text("worker") or None,
-        result=decode(ExecutionResult, text("result")) if text("result") else None,
+        result=decode(_RESULT, text("result")) if text("result") else None,
         failure=decode(JobFailure, text("failure")) if text("failure") else None,
     )
 

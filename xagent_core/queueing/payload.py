@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any, TypeVar
 
-from xagent_core.abc.queue import Job, JobEvent, JobFailure, QueueStats, WorkerInfo
+from xagent_core.abc.queue import Job, JobEvent, JobFailure, QueueStats, ToolCall, ToolResult, WorkerInfo
 from xagent_core.errors import InvalidRequestError
 from xagent_core.types import ExecutionRequest, ExecutionResult, OutputEvent
 
@@ -15,7 +15,10 @@ __all__ = ["decode", "digest", "document", "encode"]
 
 T = TypeVar("T")
 
-Payload = ExecutionRequest | ExecutionResult | OutputEvent | JobFailure | WorkerInfo | Job | JobEvent | QueueStats
+Payload = (
+    ExecutionRequest | ExecutionResult | ToolCall | ToolResult
+    | OutputEvent | JobFailure | WorkerInfo | Job | JobEvent | QueueStats
+)  # fmt: skip
 
 
 @functools.cache
@@ -47,7 +50,9 @@ def decode(kind: type[T], text: str | bytes) -> T:
     try:
         value: T = _adapter(hashable).validate_python(json.loads(text))
     except ValueError as error:
-        raise InvalidRequestError("queue", f"a payload is no {kind.__name__}: {str(error)[:200]}") from error
+        raise InvalidRequestError(
+            "queue", f"a payload is no {getattr(kind, '__name__', kind)}: {str(error)[:200]}"
+        ) from error
     return value
 
 

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Final, Self, TypeVar, Unpack
 
-from xagent_core.abc.queue import Carrier, Job, JobEvent, JobState, QueueStats
+from xagent_core.abc.queue import Carrier, Job, JobEvent, JobState, QueueStats, ToolCall, ToolResult
 from xagent_core.config import Settings, load_settings
 from xagent_core.errors import (
     ConfigError,
@@ -108,7 +108,7 @@ class TaskQueue:
 
     async def submit(
         self,
-        code: str | ExecutionRequest,
+        code: str | ExecutionRequest | ToolCall,
         *,
         queue: str = "default",
         idempotent: bool = False,
@@ -122,9 +122,9 @@ class TaskQueue:
         """Hands a job over. When it returns, the job is in the books and will come to an end.
 
         Args:
-            code: Source text, or a whole request.
+            code: Source text, a whole request, or a tool's call.
             queue: The named queue. Workers serve those that they are told to, the most urgent first.
-            idempotent: Whether the code may run more than once. Else it is only tried again when it cannot have run.
+            idempotent: Whether it may run more than once. Else it is only tried again when it cannot have begun.
             key: An idempotency key: a second submission with it gives the first one's job back.
             delay: Seconds before it may start.
             attempts: How often it may be begun, instead of the retry policy's number.
@@ -138,8 +138,11 @@ class TaskQueue:
         Raises:
             InvalidRequestError: The request, a name or a number cannot be used, or the key belongs to another request.
             QueueUnavailableError: The server does not answer. Submitting again with a key is safe.
+            TypeError: There are arguments beside a whole request or a tool's call.
         """
-        request = make_request(code, **arguments)
+        if isinstance(code, ToolCall) and arguments:
+            raise TypeError(f"a tool's call takes no further arguments: {', '.join(arguments)}")
+        request = code if isinstance(code, ToolCall) else make_request(code, **arguments)
         self._check(request, queue, key, delay, attempts)
         job_id, given = uuid.uuid4().hex, dict(headers or {})
         self.plugins.observe("xagent_job_submitting", request=request, queue=queue, headers=given)
@@ -169,7 +172,7 @@ class TaskQueue:
         return job
 
     def _check(
-        self, request: ExecutionRequest, queue: str, key: str | None, delay: float, attempts: int | None
+        self, request: ExecutionRequest | ToolCall, queue: str, key: str | None, delay: float, attempts: int | None
     ) -> None:
         if _NAME.fullmatch(queue) is None:
             raise InvalidRequestError("queue", f"{queue!r} cannot be a queue's name", "Use letters, digits, _ . -")
@@ -179,7 +182,8 @@ class TaskQueue:
             raise InvalidRequestError("queue", f"delay={delay!r} is out of bounds", "Choose from 0 to a year.")
         if attempts is not None and not 1 <= attempts <= 1000:
             raise InvalidRequestError("queue", f"attempts={attempts!r} is out of bounds", "Choose from 1 to 1000.")
-        longest, timeout = self.carrier.longest, request.limits.timeout
+        longest = self.carrier.longest
+        timeout = request.limits.timeout if isinstance(request, ExecutionRequest) else None
         if longest is not None and timeout is not None and timeout > longest:
             raise InvalidRequestError(
                 f"queue {self.name}",
@@ -205,7 +209,7 @@ class TaskQueue:
         return await self.books.jobs(states or _STATES, queue, limit)
 
     async def result(self, job_id: str, *, timeout: float | None = None) -> ExecutionResult:  # noqa: ASYNC109
-        """Waits for a job's end.
+        """Waits for the end of a job that runs a program.
 
         Args:
             job_id: The job.
@@ -216,16 +220,43 @@ class TaskQueue:
 
         Raises:
             TimeoutError: It has not ended by then, and goes on.
+            InvalidRequestError: It is a tool's call.
             JobNotFoundError: There is none of that id.
             JobDeadError: It could not be run; the error has the cause.
             JobCancelledError: It was cancelled.
             QueueUnavailableError: The server has not answered for longer than the queue's patience.
         """
-        async with asyncio.timeout(timeout):
+        return await self._result(job_id, ExecutionResult, timeout)
+
+    async def tool_result(self, job_id: str, *, timeout: float | None = None) -> ToolResult:  # noqa: ASYNC109
+        """Waits for the end of a job that is a tool's call; as `result`, but for what it gives back.
+
+        Args:
+            job_id: The job.
+            timeout: Seconds to wait; by default for as long as it takes.
+
+        Returns:
+            What came of the call, a failing one included.
+
+        Raises:
+            XAgentError: What `result` raises; `InvalidRequestError` where the job runs a program.
+            TimeoutError: It has not ended by then, and goes on.
+        """
+        return await self._result(job_id, ToolResult, timeout)
+
+    async def _result(self, job_id: str, kind: type[T], seconds: float | None) -> T:
+        async with asyncio.timeout(seconds):
             async with contextlib.aclosing(self.events(job_id)) as events:
                 async for _ in events:
                     pass
-            return _result_of(await self._awaited(self.books.job, job_id))
+            result = _result_of(await self._awaited(self.books.job, job_id))
+        if not isinstance(result, kind):
+            raise InvalidRequestError(
+                f"job {job_id}",
+                f"its result is a {type(result).__name__}",
+                "`result` is for programs, `tool_result` for tools' calls.",
+            )
+        return result
 
     async def events(self, job_id: str, *, after: int = 0, follow: bool = True) -> AsyncGenerator[JobEvent, None]:
         """What happened to a job, and what happens while it is followed.
@@ -297,7 +328,7 @@ class TaskQueue:
         return await self.books.stats()
 
 
-def _result_of(job: Job) -> ExecutionResult:
+def _result_of(job: Job) -> ExecutionResult | ToolResult:
     if job.result is not None and job.state == "finished":
         return job.result
     if job.state == "cancelled":

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import logging
 import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from pathlib import Path
+from typing import Any, Final, Literal, Self
 
-from xagent_core.abc.queue import Job, JobFailure, WorkerInfo
+from xagent_core.abc.queue import Job, JobFailure, ToolCall, ToolResult, WorkerInfo
+from xagent_core.bridge import in_thread
 from xagent_core.engine import Engine
 from xagent_core.errors import ConfigError, JobNotFoundError, QueueError, WorkerLostError, XAgentError
 from xagent_core.queueing.books import Claim
@@ -22,7 +25,9 @@ from xagent_core.queueing.queue import TaskQueue
 from xagent_core.queueing.recorder import Recorder, insist
 from xagent_core.queueing.retry import failure_of
 from xagent_core.queueing.slots import Slots
-from xagent_core.types import ExecutionResult, FinishedEvent
+from xagent_core.toolbox import get_tools
+from xagent_core.types import ExecutionResult, FinishedEvent, OutputEvent
+from xagent_core.workspace import Workspace
 
 __all__ = ["Worker", "current_job"]
 
@@ -36,6 +41,8 @@ _AWAY_SECONDS: Final = 1.0
 _NOT_AGAIN: Final = "It is not run again by itself, since its code may have run and it was not submitted as idempotent."
 
 Stop = Literal["cancel", "lost", "stop"]
+Tool = Callable[[Mapping[str, Any], Callable[[OutputEvent], Awaitable[None]]], Awaitable[ToolResult]]
+"""Takes a tool's arguments, and what is told of output as it comes."""
 
 
 @dataclass(slots=True)
@@ -62,9 +69,11 @@ class Worker:
         slots: Jobs at once.
         queues: The named queues that it serves, the most urgent first.
         name: Names it in the books; by default by host and process.
+        workspace: The folder that all tool calls here share; without one, tools that need files are refused.
 
     Raises:
         ConfigError: There is no slot, or no queue.
+        InvalidRequestError: The folder cannot be used.
     """
 
     def __init__(
@@ -75,12 +84,17 @@ class Worker:
         slots: int = 4,
         queues: Sequence[str] = ("default",),
         name: str | None = None,
+        workspace: str | Path | Workspace | None = None,
     ) -> None:
         if slots < 1 or not queues:
             raise ConfigError("worker", "it needs at least one slot, and one named queue")
         self.queue = queue
         self.engine = engine
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._workspace = Workspace(workspace) if isinstance(workspace, str | Path) else workspace
+        self._tools: dict[str, Tool] = {}
+        self._shared: dict[Any, Any] = {}
+        self._making_tools = asyncio.Lock()
         self._queues = tuple(dict.fromkeys(queues))
         self._slots = Slots(slots)
         self._running: dict[str, _Running] = {}
@@ -227,15 +241,27 @@ class Worker:
         elif moved:
             await self._told("xagent_job_ended", job.id)
 
-    async def _execute(self, claim: Claim) -> ExecutionResult:
-        recorder = Recorder(self.queue.books, claim)
-        async with recorder.writing(), contextlib.aclosing(self.engine.stream(claim.job.request)) as events:
+    async def _execute(self, claim: Claim) -> ExecutionResult | ToolResult:
+        recorder, request = Recorder(self.queue.books, claim), claim.job.request
+        if isinstance(request, ToolCall):
+            tool = await self._tool(request.name)
+            async with recorder.writing():
+                return await tool(request.arguments, recorder.put)
+        async with recorder.writing(), contextlib.aclosing(self.engine.stream(request)) as events:
             async for event in events:
                 if isinstance(event, FinishedEvent):
                     result = event.result
                 else:
                     await recorder.put(event)
         return result
+
+    async def _tool(self, name: str) -> Tool:
+        """Makes calls of a tool, which is made for the first of them and shares what all tools of this worker do."""
+        async with self._making_tools:
+            if name not in self._tools:
+                made = await in_thread(_make_tool, self.engine, self._workspace, name, self._shared)
+                self._tools[name] = made
+        return self._tools[name]
 
     async def _settle(self, job: Job, token: str, failure: JobFailure, *, again: bool) -> None:
         """Has a job tried again where that is safe and allowed, and makes it a dead letter otherwise."""
@@ -315,6 +341,13 @@ class Worker:
             await self._settle(job, token, failure, again=True)
         await self.queue.books.forget_old()
         return self.queue.config.lease / 8
+
+
+def _make_tool(engine: Engine, workspace: Workspace | None, name: str, shared: dict[Any, Any]) -> Tool:
+    (tool,) = get_tools(engine, workspace=workspace, names=[name], shared=shared)
+    from xagent_core.queueing.tools import invoke  # langchain-core takes a second, and many workers never need it
+
+    return functools.partial(invoke, tool)
 
 
 def _lost(component: str, cause: str) -> JobFailure:

@@ -7,7 +7,7 @@
             return "mine", {"url": redis.url()}
 
 `queue` gives the registered name and the options of `get_queue`. The sandboxes are fakes, so no engine is needed;
-some workers are processes of their own, which find the queue by its entry point.
+some workers are processes of their own, which find the queue by its entry point. Calls of tools need the extra `tools`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest_asyncio
 
+from xagent_core.testing.queues.calls import Calls
 from xagent_core.testing.queues.failures import Failures, LostWorkers
 from xagent_core.testing.queues.jobs import Jobs
 from xagent_core.testing.queues.rig import Rig
@@ -25,7 +26,7 @@ from xagent_core.testing.suite import required_fixture
 __all__ = ["QueueConformance"]
 
 
-class QueueConformance(Jobs, Failures, LostWorkers, suite=True, fixtures=("queue",)):
+class QueueConformance(Jobs, Calls, Failures, LostWorkers, suite=True, fixtures=("queue",)):
     """What every task queue does, whatever engine carries its messages."""
 
     queue = required_fixture("the queue's registered name, and options of `get_queue` such as its `url`")

@@ -8,6 +8,7 @@ import json
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from xagent_core.abc.queue import Job, JobEvent
@@ -48,10 +49,12 @@ class Rig:
         return await self.queue.submit(told or program(), language=LANGUAGE, **options)
 
     @contextlib.asynccontextmanager
-    async def worker(self, *, slots: int = 2, queues: Sequence[str] = ("default",)) -> AsyncIterator[FakeBackend]:
+    async def worker(
+        self, *, slots: int = 2, queues: Sequence[str] = ("default",), workspace: Path | None = None
+    ) -> AsyncIterator[FakeBackend]:
         """A worker in this process."""
         engine, backend = fake_engine()
-        async with engine, Worker(self.queue, engine, slots=slots, queues=queues):
+        async with engine, Worker(self.queue, engine, slots=slots, queues=queues, workspace=workspace):
             yield backend
 
     @contextlib.asynccontextmanager

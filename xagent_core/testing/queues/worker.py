@@ -6,15 +6,19 @@ import json
 import os
 import signal
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from xagent_core.abc.language import Language
+from xagent_core.abc.tool import ToolContext, ToolRegistration
 from xagent_core.engine import Engine
 from xagent_core.errors import SandboxLostError
 from xagent_core.hookspecs import hookimpl
 from xagent_core.plugins import load_plugins
 from xagent_core.queueing.worker import current_job
 from xagent_core.testing.fakes import FakeBackend, FakeJob, FakeRun
+
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
 
 __all__ = ["LANGUAGE", "fake_engine", "play", "program"]
 
@@ -71,10 +75,28 @@ def play(job: FakeJob) -> FakeRun:
 
 
 def fake_engine() -> tuple[Engine, FakeBackend]:
-    """An engine whose sandboxes play programs, and its backend."""
+    """An engine whose sandboxes play programs, with tools of the suite's own, and its backend."""
     plugins = load_plugins()
     language = Language(name=LANGUAGE, run=("played", "{source}"), executables=("played",), extensions=(".played",))
-    module = SimpleNamespace(xagent_register_languages=hookimpl(lambda: [language]))
+    tools = [
+        ToolRegistration(name="play", summary="", factory=_play_tool),
+        ToolRegistration(name="keep", summary="", factory=_keep_tool, needs_workspace=True),
+    ]
+    module = SimpleNamespace(
+        xagent_register_languages=hookimpl(lambda: [language]), xagent_register_tools=hookimpl(lambda: tools)
+    )
     plugins.add(LANGUAGE, "xagent-testing", "0", lambda: module)
     backend = FakeBackend(play)
     return Engine(backend, plugins=plugins), backend
+
+
+def _play_tool(context: ToolContext) -> BaseTool:
+    from xagent_core.testing.queues.tools import Play
+
+    return Play(engine=context.engine)
+
+
+def _keep_tool(context: ToolContext) -> BaseTool:
+    from xagent_core.testing.queues.tools import Keep
+
+    return Keep(workspace=context.workspace)

@@ -17,16 +17,13 @@ from xagent_core import (
     UnknownLanguageError,
     Workspace,
 )
-from xagent_core.agent_tool import EngineTool
+from xagent_core.agent_tool import OUTPUT_EVENT, EngineTool
 from xagent_core.bridge import in_thread
 from xagent_core.plugins import Plugins
 from xagent_core.request import make_request
 from xagent_tools_code.carry import Changes, Load, bring_back, limits_for, new_files, pack
 
 __all__ = ["OUTPUT_EVENT", "ExecuteCode", "ExecuteCodeInput", "execute_code_input"]
-
-OUTPUT_EVENT: Final = "xagent_output"
-"""The custom event that tells of output as it comes: `{"stream": "stdout", "data": "...", "phase": "run"}`."""
 
 _LONGEST_CODE: Final = 1_000_000
 _MOST_SECONDS: Final = 600

@@ -39,7 +39,8 @@ ENGINES = [folder.name for folder in PLUGINS if folder.parent.name == "backends"
 PYTHONS = ["3.11", "3.12", "3.13"]
 DEBIAN = {"dockerd": "docker.io", "podman": "podman", "runc": "runc", "newuidmap": "uidmap",
           "mmdebstrap": "mmdebstrap", "bwrap": "bubblewrap", "pgrep": "procps",
-          "redis-server": "redis-server", "prometheus": "prometheus", "amtool": "prometheus-alertmanager",
+          "redis-server": "redis-server", "rabbitmq-server": "rabbitmq-server",
+          "prometheus": "prometheus", "amtool": "prometheus-alertmanager",
           "docker-compose": "docker-compose", "chromium": "chromium"}  # fmt: skip
 
 # What runs inside, but Python's own programs, sees neither on which Python xagent runs nor its dependencies.
@@ -218,7 +219,8 @@ def pytest(session: nox.Session, *options: str, with_engines: bool = CI) -> None
     with docker_daemon(session):
         session.run("xagent", "images", "build")
         session.run("sh", "-ec", SHARE_IMAGES, "sh", *(folder.name for folder in LANGUAGES), external=True)
-        session.run("pytest", *arguments, env={"XAGENT_REQUIRE_ENGINES": ",".join([*ENGINES, "redis-server"])})
+        required = ",".join([*ENGINES, "redis-server", "rabbitmq-server"])
+        session.run("pytest", *arguments, env={"XAGENT_REQUIRE_ENGINES": required})
 
 
 def plugin_rules(names: list[str]) -> str:

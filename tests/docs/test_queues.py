@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -22,7 +23,7 @@ from xagent_core.testing.redis import RedisServer
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/queues.md").read_text("utf-8")
-EMBEDDED, SUITE = re.findall(r"(?ms)^```python\n(.*?)^```$", TEXT)
+EMBEDDED, TOOLS, SUITE = re.findall(r"(?ms)^```python\n(.*?)^```$", TEXT)
 (COMMANDS,) = re.findall(r"(?ms)^```sh\n(.*?)^```$", TEXT)
 
 
@@ -34,6 +35,14 @@ def test_the_queue_in_one_process_runs(monkeypatch, capsys):
     assert lines[0] == "42"
     assert [line.split()[1] for line in lines if line and line[0].isdigit() and " " in line][0] == "queued"
     assert lines[-1].split()[1] == "ended"
+
+
+@pytest.mark.engine("bubblewrap")
+def test_the_call_of_a_tool_runs(monkeypatch, capsys):
+    monkeypatch.setenv("XAGENT_BACKEND", "bubblewrap")
+    exec(compile(TOOLS, "queues.md", "exec"), {"__name__": "__main__"})
+    status, content = capsys.readouterr().out.split(maxsplit=1)
+    assert (status, json.loads(content)["output"]) == ("success", "42\n")
 
 
 @pytest.mark.slow
@@ -60,7 +69,7 @@ def test_the_commands_run(tmp_path):
     assert done.returncode == 0, done.stderr
     job, *rest = done.stdout.splitlines()
     assert re.fullmatch("[0-9a-f]{32}", job)
-    assert "hello" in rest
+    assert {"hello", "42"} <= set(rest)
     assert any(line.split()[:1] == [job] for line in rest)
 
 

@@ -1,4 +1,7 @@
-"""Celery on RabbitMQ, where it is installed: messages go there, the books stay in Redis."""
+"""Celery on RabbitMQ: messages go there, the books stay in Redis.
+
+It is skipped where RabbitMQ is not installed, and fails where `XAGENT_REQUIRE_ENGINES` lists `rabbitmq-server`.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from xagent_core.testing.pytest_plugin import give_up
 from xagent_core.testing.queues.rig import Rig
 from xagent_core.testing.queues.worker import program
 from xagent_core.testing.redis import RedisServer
 
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not PROGRAM.exists() or shutil.which("epmd") is None or os.geteuid() != 0,
-        reason="no rabbitmq-server",
-    ),
-]
+pytestmark = pytest.mark.slow
 
 
 def free_port() -> int:
@@ -34,6 +32,10 @@ def free_port() -> int:
 
 @pytest.fixture
 def rabbitmq(tmp_path: Path) -> Iterator[str]:
+    if not PROGRAM.exists() or shutil.which("epmd") is None:
+        give_up("rabbitmq-server", "it is not installed")
+    if os.geteuid() != 0:
+        give_up("rabbitmq-server", "only root may start it")
     port, names = free_port(), free_port()
     (tmp_path / "rabbitmq.conf").write_text(f"listeners.tcp.local = 127.0.0.1:{port}\n")
     env = os.environ | {

@@ -9,7 +9,7 @@ from xagent_core.abc.backend import Capabilities, SandboxSpec
 from xagent_core.abc.language import Language, Program
 from xagent_core.errors import InvalidRequestError, PolicyNotSupportedError
 from xagent_core.guest.script import BASE_ENV, guest_command
-from xagent_core.types import KIB, MIB, ExecutionRequest, Limits
+from xagent_core.types import KIB, MIB, ExecutionRequest, Limits, format_size
 
 __all__ = ["DEFAULT_LIMITS", "JobLimits", "Plan", "plan"]
 
@@ -86,10 +86,11 @@ def plan(
     for name, least in needs.items():
         asked = getattr(request.limits, name)
         if asked is not None and asked < least:
+            given, wanted = (format_size(x) if name in Limits.SIZES else str(x) for x in (asked, least))
             raise InvalidRequestError(
                 "request",
-                f"limit {name}={asked} is less than {language.name} needs ({least})",
-                f"Set at least {least}, or leave it out: the default is raised by itself.",
+                f"limit {name}={given} is less than {language.name} needs ({wanted})",
+                f"Set at least {wanted}, or leave it out: the default is raised by itself.",
             )
     raised = Limits(**{name: max(least, getattr(defaults, name)) for name, least in needs.items()}).over(defaults)
     limits = request.limits.over(raised)
@@ -102,7 +103,7 @@ def plan(
     if size + 64 * KIB > scratch:
         raise InvalidRequestError(
             "request",
-            f"code, input and files are {size} bytes and the scratch space is {scratch}",
+            f"code, input and files are {size} bytes and the scratch space is {format_size(scratch)}",
             "Raise the scratch limit.",
         )
     source = program.source_name

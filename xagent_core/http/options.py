@@ -25,7 +25,8 @@ BackendName = Annotated[
     str | None, typer.Option("--backend", "-b", help="A backend's name, or auto for the best that answers.")
 ]
 Workspace = Annotated[
-    Path | None, typer.Option(help="The folder that file tools are confined to.", exists=True, file_okay=False)
+    Path | None,
+    typer.Option(help="The folder that file tools are confined to; made where it is missing.", file_okay=False),
 ]
 ToolNames = Annotated[
     list[str] | None,

@@ -145,6 +145,12 @@ def test_the_end_is_in_order(start):
     assert "Traceback" not in served.log
 
 
+def test_a_workspace_that_is_missing_is_made(start, tmp_path):
+    served = start("--backend", "bubblewrap", "--workspace", str(tmp_path / "new"))
+    assert served.url
+    assert (tmp_path / "new").is_dir()
+
+
 def test_what_cannot_be_served_is_said_before(server, start, tmp_path):
     taken = start("--port", server.url.rpartition(":")[2])
     assert taken.process.wait(30) == 125

@@ -126,6 +126,10 @@ def test_the_longest_extension_wins():
         ),
         ("def xagent_register_languages(): return []", "xagent_register_languages is not marked. Write @hookimpl"),
         (
+            "from xagent_core import hookimpl\n@hookimpl\ndef xagent_register_languages(): pass",
+            "xagent_register_languages: TypeError: it returned NoneType, and not a list",
+        ),
+        (
             "from xagent_core import hookimpl\n@hookimpl\nasync def xagent_before_execute(request): pass",
             "xagent_before_execute is a coroutine function",
         ),
@@ -313,6 +317,7 @@ def test_an_observer_that_fails_is_logged_and_the_others_are_called(site, caplog
     site.install("xagent-watching", OBSERVER.format(then="pass"))
     plugins = site.load()
     assert not plugins.failures
+    assert {plugin.provides for plugin in plugins.loaded} == {("observer before_execute",)}
     request = ExecutionRequest(code="")
     with caplog.at_level(logging.ERROR):
         plugins.observe("xagent_before_execute", request=request, backend="fake")

@@ -38,7 +38,7 @@ class LoadedPlugin:
         name: The entry point's name.
         distribution: What pip calls it.
         version: Its version.
-        provides: `backend docker`, `language go`, ...
+        provides: `backend docker`, `language go`, `observer before_execute`, ...
     """
 
     name: str
@@ -115,13 +115,18 @@ class Plugins:
             if function is None:
                 continue
             try:
-                registrations = [_checked(kind, registration) for registration in function()]
+                if not isinstance(given := function(), Iterable):
+                    raise TypeError(f"it returned {type(given).__name__}, and not a list")
+                registrations = [_checked(kind, registration) for registration in given]
             except (Exception, SystemExit) as error:
                 failed(f"{hook}: {type(error).__name__}: {error}")
                 continue
             for registration in registrations:
                 self._catalogues[kind].add(registration, distribution)
                 provides.append(f"{kind} {registration.name}")
+        hooks = {caller.name for caller in self._pm.get_hookcallers(plugin) or ()}
+        observed = sorted(hooks.difference(_REGISTERING.values()))
+        provides += [f"observer {hook.removeprefix('xagent_')}" for hook in observed]
         self.loaded.append(
             LoadedPlugin(name=name, distribution=distribution, version=version, provides=tuple(provides))
         )

@@ -13,7 +13,7 @@ import pytest
 from xagent_logs.formatting import use_json
 from xagent_logs.records import about
 
-from xagent_core import ExecutionRequest, ExecutionResult, Job, JobFailure
+from xagent_core import ExecutionRequest, ExecutionResult, Job, JobFailure, ToolCall, ToolResult
 from xagent_core.queueing.worker import current_job
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -86,6 +86,13 @@ def test_a_job_that_ended_is_described_without_its_code():
     failure = JobFailure(type="WorkerLostError", component="worker w", cause="it was lost")
     dead = about(make_job(state="dead", failure=failure))
     assert (dead["state"], dead["error"], dead["cause"]) == ("dead", "WorkerLostError", "it was lost")
+
+
+def test_a_tool_s_call_is_described_without_its_arguments():
+    call = ToolCall(name="think", arguments={"thought": "secret"})
+    said = about(make_job(state="finished", request=call, result=ToolResult(content="secret", status="error")))
+    assert (said["tool"], said["status"]) == ("think", "error")
+    assert "secret" not in json.dumps(said)
 
 
 @pytest.mark.parametrize(("value", "is_json"), [("json", True), ("", False)])

@@ -130,7 +130,7 @@ def test_help_imports_nothing_heavy(xagent, args):
 
 
 def test_help_costs_a_few_starts_of_the_bare_interpreter(xagent):
-    """A ratio, since machines differ: 200 ms are 15 starts where one takes 13. CPU time, since they are busy."""
+    """A ratio, since machines differ: 200 ms are 20 starts where one takes 10. CPU time, since they are busy."""
     env = xagent.env | {"XAGENT_DISABLED_PLUGINS": "xagent-fake"}
 
     def seconds(*args):
@@ -141,4 +141,4 @@ def test_help_costs_a_few_starts_of_the_bare_interpreter(xagent):
 
     # In turn, so that a slow moment of the machine meets both.
     both = [(seconds("-m", "xagent_core.cli", "--help"), seconds("-c", "pass")) for _ in range(9)]
-    assert min(shown for shown, _ in both) < 15 * min(bare for _, bare in both)
+    assert min(shown for shown, _ in both) < 20 * min(bare for _, bare in both)

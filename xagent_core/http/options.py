@@ -26,7 +26,10 @@ BackendName = Annotated[
 ]
 Workspace = Annotated[
     Path | None,
-    typer.Option(help="The folder that file tools are confined to; made where it is missing.", file_okay=False),
+    typer.Option(
+        help="The folder that file tools are confined to, made where it is missing. Without it, there are none.",
+        file_okay=False,
+    ),
 ]
 ToolNames = Annotated[
     list[str] | None,
@@ -65,13 +68,14 @@ class Entry:
         Args:
             login: The path where a browser logs in; empty where there is none.
         """
+        reached = [] if self.door.is_local else [f"other machines can call, too: it listens on {self.door.host}"]
         if self.token is None:
             return ["callers are this user's processes; --token asks for a token instead"]
         if self.token.source:
-            return [f"callers show the token of {self.token.source}"]
+            return [*reached, f"callers show the token of {self.token.source}"]
         # Behind the # it never leaves the browser, nor gets into a log.
         link = [f"log in at {self.door.url}{login}#token={self.token.reveal()}"] if login else []
-        return [f"the token, which is shown only now: {self.token.reveal()}", *link]
+        return [*reached, f"the token, which is shown only now: {self.token.reveal()}", *link]
 
 
 @contextlib.contextmanager

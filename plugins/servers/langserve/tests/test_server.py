@@ -37,6 +37,7 @@ def bearer(token):
 
 
 def test_off_loopback_a_token_is_made_and_printed_once(locked):
+    assert "other machines can call, too: it listens on 0.0.0.0\n" in locked.log
     assert locked.log.count(locked.token) == 2, "once by itself, and once in the address that logs in"
     with locked.client() as client:
         for path in ("/", "/tools/execute_code/input_schema", "/metrics", "/openapi.json", "/api/info", "/nowhere"):

@@ -34,7 +34,7 @@ class Workers:
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "xagent_core.cli", "worker", "--backend", "bubblewrap", *options]
-        process = subprocess.Popen(command, env=self._env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(command, env=self._env, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._processes.append(process)
         return process
 
@@ -46,7 +46,7 @@ class Workers:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(20)
             process.kill()
-            process.communicate()
+            process.wait()
 
 
 @pytest.fixture

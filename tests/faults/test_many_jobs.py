@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
 import logging
 import os
 import random
@@ -16,19 +15,26 @@ from xagent_core.testing.queues.rig import Rig
 from xagent_core.testing.queues.worker import LANGUAGE, program
 
 JOBS = int(os.environ.get("XAGENT_TEST_JOBS", "150"))
-KILL_EVERY = float(os.environ.get("XAGENT_TEST_KILL_EVERY", "4"))
+KILL_EVERY = int(os.environ.get("XAGENT_TEST_KILL_EVERY", "0")) or max(15, JOBS // 20)
 
 
-async def keep_killing(rig, stop, killed):
-    """Two workers, one of which is killed from time to time and replaced."""
+async def ended_jobs(rig):
+    depth = (await rig.queue.stats()).of()
+    return depth.totals["finished"] + depth.dead
+
+
+async def keep_killing(rig, killed):
+    """Two workers, each of which is killed when so many more jobs have ended, and replaced, until all have."""
     chance = random.Random(7)
 
     async def one(place):
-        while not stop.is_set():
+        while (ended := await ended_jobs(rig)) < JOBS:
+            until = ended + int(chance.uniform(0.5, 1.5) * KILL_EVERY * (1 + place))
             async with rig.process(slots=8) as process:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), chance.uniform(0.5, 1.5) * KILL_EVERY * (1 + place))
-                if not stop.is_set():
+                while ended < min(until, JOBS):
+                    await asyncio.sleep(0.05)
+                    ended = await ended_jobs(rig)
+                if ended < JOBS:
                     process.kill()
                     killed.append(process.pid)
 
@@ -39,8 +45,6 @@ async def keep_killing(rig, stop, killed):
 @pytest.mark.timeout(200 + JOBS)
 async def test_every_job_ends_exactly_once_whatever_is_killed(redis):
     async with Rig.made("docket", {"url": redis.url(), "lease": 2.0}) as rig:
-        stop, killed = asyncio.Event(), []
-        killing = asyncio.create_task(keep_killing(rig, stop, killed))
         begun = time.monotonic()
         told = program(pieces=["x"], pause=0.02)
         ids = []
@@ -48,12 +52,9 @@ async def test_every_job_ends_exactly_once_whatever_is_killed(redis):
             # Every tenth must not run twice.
             job = await rig.queue.submit(told, language=LANGUAGE, idempotent=bool(number % 10), attempts=20)
             ids.append(job.id)
-        while (depth := (await rig.queue.stats()).of()).totals["finished"] + depth.dead < JOBS:
-            assert not killing.done(), killing.exception()
-            await asyncio.sleep(0.2)
+        killed = []
+        await keep_killing(rig, killed)
         seconds = time.monotonic() - begun
-        stop.set()
-        await killing
 
         jobs, histories = [], []
         for start in range(0, JOBS, 50):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -49,7 +50,7 @@ async def test_a_worker_killed_in_mid_task_is_replaced_and_its_sandbox_is_gone(r
     async with open_queue() as queue:
         doomed = workers.start()
         # It sleeps in its first attempt only: its idempotent work is done in the second.
-        mark = "orphan-6203"
+        mark = f"orphan-{os.getpid()}-{time.time_ns()}"
         code = f"echo begun; exec -a {mark} sleep 600"
         job = await queue.submit(code, language="bash", timeout=900, idempotent=True)
         await started(queue, job.id)

@@ -261,10 +261,12 @@ def reap(mounts: Path = MOUNTS) -> list[str]:
         if owner is None or owner.state(seen_from=me) != "dead":
             continue
         # Another process's reaper may be at it too.
-        for group in (*folder.glob("*/"), folder):
-            with contextlib.suppress(OSError):
-                _end(group)
-                group.rmdir()
+        with contextlib.suppress(OSError):
+            groups = [*folder.glob("*/"), folder]
+            for group in groups:
+                with contextlib.suppress(OSError):
+                    _end(group)
+                    group.rmdir()
         if not folder.exists():
             removed[f"control groups of process {owner.pid}, which has ended ({folder.name})"] = None
     return list(removed)

@@ -36,7 +36,7 @@ def write(results: Results, page: Path) -> None:
     """
     drawing = page.with_suffix(".svg")
     lines = [_HEAD, *_warning(results), f"![Python's median latencies]({drawing.name})", ""]
-    for section in (_targets, _latencies, _sustained, _memory, _facts):
+    for section in (_targets, _reasons, _latencies, _sustained, _memory, _facts):
         lines += [*section(results), ""]
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
@@ -54,6 +54,31 @@ def _targets(results: Results) -> Iterator[str]:
     yield from ("## Targets", "", "| target | measured | |", "|---|---|---|")
     for verdict in verdicts(results):
         yield f"| {verdict.target} | {verdict.measured} | {'met' if verdict.met else '**not met**'} |"
+
+
+def _reasons(results: Results) -> Iterator[str]:
+    """What keeps a target out of reach, by the same run's figures."""
+    missed = " ".join(verdict.target for verdict in verdicts(results) if not verdict.met)
+    reasons = [
+        f"{cell.backend}, {cell.consumers} consumers: one execution costs {cell.cpu * 1000:.0f} ms of processor time, "
+        f"one turn of the plain loop {cell.rival_cpu * 1000:.0f} ms. With all processors busy that allows "
+        f"{cell.rival_cpu / cell.cpu:.2f} times its rate. The plain loop has no limits, no filter of system calls and "
+        "no guest."
+        for cell in results.sustained
+        if cell.consumers == 4 and f"{cell.backend}, 4 consumers: at least" in missed
+    ]
+    if "bash, pool full" in missed:
+        reasons.append(
+            "bash: it reads its script bit by bit, so it cannot be started before the script is known, as other "
+            "interpreters are: its own start, two shells between it and the guest, and the engine's stream are paid."
+        )
+    if "bubblewrap, pool empty" in missed:
+        reasons.append(
+            "bubblewrap, pool empty: the bare engine's row is a bwrap without limits and without a filter of system "
+            "calls, which starts nothing but the program; ours makes control groups first, and the guest's shell."
+        )
+    if reasons:
+        yield from ("Where a target is not met:", "", *(f"- {reason}" for reason in reasons))
 
 
 def _latencies(results: Results) -> Iterator[str]:

@@ -19,9 +19,8 @@ from benchmarks.raw_docker import NO_NETWORK, image_and_spec, sdk_run
 from benchmarks.subjects import SAMPLES
 from xagent_core import Engine
 from xagent_core.abc.backend import SandboxSpec
-from xagent_core.benchmark.engines import check, consume, settled
+from xagent_core.benchmark.engines import check, consume, pool_for, settled
 from xagent_core.benchmark.measure import Latency, latency_of
-from xagent_core.config import PoolConfig
 
 __all__ = ["RIVALS", "Sustained", "sustained"]
 
@@ -106,8 +105,7 @@ async def _both(
 ) -> Sustained:
     ours, rival, sample = _Tally(), _Tally(), SAMPLES["python"]
     runs: list[float] = []
-    # Room for what runs, what ends and what stands by; half of them start at once, as the machine has few cores.
-    pool = PoolConfig(ready=consumers, most=4 * consumers + 4, refills=max(1, consumers // 2))
+    pool = pool_for(consumers)
     client = from_env(max_pool_size=consumers + 1) if spec is not None else None
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(consumers) as threads:

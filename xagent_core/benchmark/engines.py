@@ -13,7 +13,7 @@ from xagent_core.engine import Engine
 from xagent_core.errors import XAgentError
 from xagent_core.types import ExecutionResult
 
-__all__ = ["Pooled", "Unpooled", "check", "consume", "settled"]
+__all__ = ["Pooled", "Unpooled", "check", "consume", "pool_for", "settled"]
 
 # A sandbox is ready when it takes a job; the interpreter in it is still starting then, on half a CPU by default.
 _STANDBY_SECONDS: Final = 0.3
@@ -101,6 +101,11 @@ async def settled(engine: Engine, *, ready: int) -> None:
             if stats.ready >= ready and not (stats.starting or stats.ending or stats.running):
                 return
             await asyncio.sleep(0.005)
+
+
+def pool_for(consumers: int) -> PoolConfig:
+    """Room for what runs, what ends and what stands by; half of them start at once, as machines have few cores."""
+    return PoolConfig(ready=consumers, most=4 * consumers + 4, refills=max(1, consumers // 2))
 
 
 async def consume(job: Callable[[], Awaitable[float]], consumers: int, seconds: float) -> tuple[list[float], float]:

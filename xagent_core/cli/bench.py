@@ -130,9 +130,8 @@ async def _sustained(
     """Executions a second in fresh sandboxes, of the first language that ran on a backend."""
     import time
 
-    from xagent_core.benchmark.engines import check, consume
+    from xagent_core.benchmark.engines import check, consume, pool_for
     from xagent_core.benchmark.measure import latency_of
-    from xagent_core.config import PoolConfig
     from xagent_core.engine import Engine
 
     found: list[dict[str, Any]] = []
@@ -142,8 +141,7 @@ async def _sustained(
             continue
         sample = samples[ran[0]]
         for consumers in _CONSUMERS:
-            pool = PoolConfig(ready=consumers, most=4 * consumers + 4, refills=max(1, consumers // 2))
-            async with Engine(backend, pool=pool) as engine:
+            async with Engine(backend, pool=pool_for(consumers)) as engine:
 
                 async def job(engine: Engine = engine, sample: Sample = sample) -> float:
                     began = time.perf_counter()

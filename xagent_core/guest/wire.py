@@ -113,9 +113,10 @@ def job_message(program: Program, request: ExecutionRequest, *, boundary: str, m
 
 def _hand_over(program: Program) -> str:
     """Gives the standby interpreter its source through the pipe that it has open, and then the end of it."""
+    if len(program.source) <= _INLINE:
+        return 'printf %b "$b" >&6; exec 6>&-'
     # What is more than a pipe holds waits until it is read: the reader of messages must not wait with it.
-    fill = 'printf %b "$b"' if len(program.source) <= _INLINE else f"cat {quote(program.source_name)} &"
-    return f"{{ {fill} }} >&6; exec 6>&-" if fill.endswith("&") else f"{fill} >&6; exec 6>&-"
+    return f"{{ cat {quote(program.source_name)} & }} >&6; exec 6>&-"
 
 
 def ping_message(boundary: str) -> bytes:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -28,6 +29,12 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
+def listens(url: str) -> bool:
+    """Whether a service can be asked; its socket is there before that."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(url.removeprefix("unix://")) == 0
+
+
 class OwnService:
     """A service over the same containers and images as the machine's."""
 
@@ -38,7 +45,7 @@ class OwnService:
     def start(self) -> None:
         command = ["podman", "system", "service", "--time=0", self.url]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not Path(self.url.removeprefix("unix://")).exists():
+        while not listens(self.url):
             assert self._process.poll() is None
             time.sleep(0.02)
 

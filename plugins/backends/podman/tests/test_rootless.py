@@ -15,6 +15,8 @@ import pytest
 
 from xagent_core import Engine, Limits, PolicyNotSupportedError
 
+from .conftest import listens
+
 pytestmark = [pytest.mark.slow, pytest.mark.engine("podman")]
 
 USER = 65534
@@ -40,10 +42,11 @@ def rootless(folder: Path) -> Iterator[str]:
     with image.open("rb") as stdin, (folder / "log").open("wb") as log:
         command = ["unshare", "--mount", "sh", "-ec", SERVICE, "sh", str(folder)]
         service = subprocess.Popen(command, stdin=stdin, stdout=log, stderr=log, cwd="/")
-    while not (folder / "run/s").exists():
+    url = f"unix://{folder}/run/s"
+    while not listens(url):
         assert service.poll() is None, (folder / "log").read_text()
         time.sleep(0.1)
-    yield f"unix://{folder}/run/s"
+    yield url
     service.kill()
     service.wait()
     with suppress(FileNotFoundError):  # the process that keeps the user namespace

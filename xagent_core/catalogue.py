@@ -96,7 +96,7 @@ class Catalogue(Generic[R]):
     def _find(self, name: str) -> _Owned[R]:
         owners = self._owners_of(name)
         if not owners:
-            raise self._unknown(name)
+            raise self.unknown(name)
         if len(owners) > 1:
             raise DuplicatePluginError(
                 f"{self._kind} {name}",
@@ -115,10 +115,17 @@ class Catalogue(Generic[R]):
     def _all_names(self) -> list[str]:
         return sorted({*self._owners, *self._aliases})
 
-    def _unknown(self, name: str) -> XAgentError:
-        near = difflib.get_close_matches(name.lower(), self._all_names(), n=3)
+    def unknown(self, name: str, *, built_in: Iterable[str] = (), hint: str = "") -> XAgentError:
+        """The error for a name that is not there: what is meant perhaps, what there is, and what is broken.
+
+        Args:
+            name: What was asked for.
+            built_in: What there is of this kind that no plugin brings.
+            hint: Where to look further.
+        """
+        near = difflib.get_close_matches(name.lower(), [*built_in, *self._all_names()], n=3)
         fix = f"Did you mean {' or '.join(near)}? " if near else ""
-        fix += f"Installed: {', '.join(sorted(self._owners)) or 'none'}."
+        fix += f"Installed: {', '.join(sorted({*built_in, *self._owners})) or 'none'}." + (f" {hint}" if hint else "")
         if self._failures:
             fix += f" Broken plugins: {'; '.join(map(str, self._failures))}."
         error = UnknownLanguageError if self._kind == "language" else UnknownPluginError

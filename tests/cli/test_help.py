@@ -97,12 +97,23 @@ def test_a_plugin_that_cannot_be_imported_breaks_nothing(xagent):
     assert b"Plugins that cannot be used: 1." in done.stdout
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("rum", b"'run'"), ("gret", b"'greet'")])
+@pytest.mark.parametrize(("typed", "meant"), [("rum", b"run?"), ("gret", b"greet?")])
 def test_a_command_that_does_not_exist_has_near_misses(xagent, typed, meant):
     install(xagent, "greetings", "greet")
     done = xagent(typed)
     assert done.returncode == 2
     assert b"Did you mean " + meant in done.stderr
+
+
+def test_a_command_whose_plugin_is_missing_or_broken_says_where_commands_come_from(xagent):
+    install(xagent, "greetings", "greet")
+    xagent.install("xagent-broken", "broken_plugin", "import nowhere_to_be_found")
+    done = xagent("dance")
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"xagent: command dance: no installed plugin provides it. Installed: backends, ")
+    assert b" greet, " in done.stderr
+    assert b"Commands come from plugins, too: see `xagent plugins list`." in done.stderr
+    assert b"Broken plugins: xagent-broken 2.5 (entry point broken_plugin): ModuleNotFoundError: " in done.stderr
 
 
 def test_settings_that_cannot_be_read_are_an_error_with_a_place(xagent):

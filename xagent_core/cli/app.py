@@ -110,6 +110,18 @@ class Commands(TyperGroup):
                 return self._lazy(self.plugins.commands[cmd_name])
         return super().get_command(ctx, cmd_name)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the words begin with.
+
+        Raises:
+            UnknownPluginError: There is none; plugins bring commands, so it says which could not be loaded.
+            DuplicatePluginError: Two distributions provide it.
+        """
+        if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            hint = "Commands come from plugins, too: see `xagent plugins list`."
+            raise self.plugins.commands.unknown(args[0], built_in=BUILT_IN, hint=hint)
+        return super().resolve_command(ctx, args)
+
     def _add_plugin_commands(self) -> None:
         for command in self.plugins.commands:
             if command.name not in self.commands:

@@ -104,6 +104,16 @@ async def host() -> AsyncIterator[Engine]:
 # --- results
 
 
+@pytest.mark.parametrize("written", ["shell", "sh", "SH", "Shell"])
+async def test_a_language_has_one_name_in_results_and_for_observers_however_it_was_written(written):
+    observer = Observer()
+    async with engine_on(FakeBackend(), observer) as engine:
+        result = await engine.execute("x", language=written)
+    assert result.language == "shell"
+    assert observer.before == [ExecutionRequest(code="x", language="shell")]
+    assert [after for after, _ in observer.after] == [result]
+
+
 async def test_a_result_says_all_that_happened(host):
     result = await host.execute(
         'cat; cat file; echo "$WORD" "$@" >made.txt; echo err >&2; exit 3',

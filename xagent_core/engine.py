@@ -242,8 +242,8 @@ class Engine:
         )
 
     async def _run(self, request: ExecutionRequest) -> AsyncGenerator[Event, None]:
-        name = self.backend.name
-        self.plugins.observe("xagent_before_execute", request=request, backend=name)
+        name, seen = self.backend.name, self.plugins.named(request)
+        self.plugins.observe("xagent_before_execute", request=seen, backend=name)
         result: ExecutionResult | None = None
         error: BaseException | None = None
         try:
@@ -257,7 +257,7 @@ class Engine:
             error = caught if result is None else None
             raise
         finally:
-            self.plugins.observe("xagent_after_execute", request=request, backend=name, result=result, error=error)
+            self.plugins.observe("xagent_after_execute", request=seen, backend=name, result=result, error=error)
 
     async def _run_planned(self, request: ExecutionRequest, planned: Plan) -> AsyncGenerator[Event, None]:
         try:

@@ -8,7 +8,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pluggy
@@ -21,7 +21,8 @@ from xagent_core.abc.queue import QueueRegistration
 from xagent_core.abc.search import SearchProviderRegistration
 from xagent_core.abc.tool import ToolRegistration
 from xagent_core.catalogue import Catalogue, PluginFailure
-from xagent_core.errors import PluginError
+from xagent_core.errors import DuplicatePluginError, PluginError, UnknownLanguageError
+from xagent_core.types import ExecutionRequest
 
 __all__ = ["Catalogue", "LoadedPlugin", "PluginFailure", "Plugins", "load_plugins"]
 
@@ -79,6 +80,14 @@ class Plugins:
         """The language whose extension the file name ends in; None where there is none."""
         matches = [(len(e), lang) for lang in self.languages for e in lang.extensions if name.endswith(e)]
         return max(matches, key=lambda match: match[0])[1] if matches else None
+
+    def named(self, request: ExecutionRequest) -> ExecutionRequest:
+        """The request as observers get it: with the language's own name, and not an alias that the caller wrote."""
+        try:
+            name = self.languages[request.language].name
+        except (UnknownLanguageError, DuplicatePluginError):
+            return request  # planning it says so
+        return request if name == request.language else replace(request, language=name)
 
     def observe(self, hook: str, **arguments: object) -> None:
         """Calls an observing hook of every plugin; what one raises is logged and changes nothing."""

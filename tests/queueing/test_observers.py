@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from xagent_core import hookimpl
+from xagent_core import Language, hookimpl
 from xagent_core.testing.queues.rig import Rig
-from xagent_core.testing.queues.worker import program
+from xagent_core.testing.queues.worker import LANGUAGE, program
 
 
 @pytest.fixture
@@ -69,6 +69,33 @@ async def test_a_job_that_is_cancelled_while_it_waits(rig, told):
     await rig.queue.cancel(job.id)
     await rig.queue.cancel(job.id)
     assert told == [("submitted", 0), ("ended", "cancelled")]
+
+
+async def test_observers_get_a_language_s_own_name_and_the_books_what_was_written(rig):
+    seen = []
+
+    def xagent_job_submitting(request):
+        seen.append(request.language)
+
+    def xagent_job_submitted(job):
+        seen.append(job.request.language)
+
+    def xagent_job_started(job):
+        seen.append(job.request.language)
+
+    def xagent_job_ended(job):
+        seen.append(job.request.language)
+
+    hooks = {name: hookimpl(hook) for name, hook in locals().items() if name.startswith("xagent_")}
+    language = Language(name=LANGUAGE, run=("played", "{source}"), executables=("played",), extensions=(".played",))
+    rig.queue.plugins.languages.add(language, "tests")
+    rig.queue.plugins.add("seen", "seen", "0", lambda: SimpleNamespace(**hooks))
+    async with rig.worker():
+        job = await rig.queue.submit(program(), language=LANGUAGE.upper())
+        job = await rig.ended(job.id)
+    assert seen == [LANGUAGE] * 4
+    assert job.request.language == LANGUAGE.upper()
+    assert job.result.language == LANGUAGE
 
 
 async def test_an_attempt_that_has_lost_its_job_tells_of_no_end(rig, told):

@@ -25,6 +25,7 @@ from xagent_core.errors import (
 )
 from xagent_core.plugins import Plugins, load_plugins
 from xagent_core.queueing.books import Books, BooksConfig
+from xagent_core.queueing.observing import named, tell
 from xagent_core.queueing.retry import RetryPolicy
 from xagent_core.request import RequestArguments, make_request
 from xagent_core.types import ExecutionRequest, ExecutionResult
@@ -145,7 +146,8 @@ class TaskQueue:
         request = code if isinstance(code, ToolCall) else make_request(code, **arguments)
         self._check(request, queue, key, delay, attempts)
         job_id, given = uuid.uuid4().hex, dict(headers or {})
-        self.plugins.observe("xagent_job_submitting", request=request, queue=queue, headers=given)
+        seen = named(request, self.plugins)
+        self.plugins.observe("xagent_job_submitting", request=seen, queue=queue, headers=given)
 
         async def enter() -> tuple[str, bool]:
             return await self.books.submit(
@@ -168,7 +170,7 @@ class TaskQueue:
                 logger.warning("job %s is in the books, and its message will be sent by a worker: %s", found, error)
         job = await _patiently(lambda: self.books.job(found), patience)
         if new:
-            self.plugins.observe("xagent_job_submitted", job=job)
+            tell(self.plugins, "xagent_job_submitted", job)
         return job
 
     def _check(
@@ -301,7 +303,7 @@ class TaskQueue:
         state = await self.books.cancel(job_id)
         job = await self.books.job(job_id)
         if state == "queued":
-            self.plugins.observe("xagent_job_ended", job=job)
+            tell(self.plugins, "xagent_job_ended", job)
         return job
 
     async def requeue(self, job_id: str) -> Job:

@@ -21,6 +21,7 @@ from xagent_core.bridge import in_thread
 from xagent_core.engine import Engine
 from xagent_core.errors import ConfigError, JobNotFoundError, QueueError, WorkerLostError, XAgentError
 from xagent_core.queueing.books import Claim
+from xagent_core.queueing.observing import tell
 from xagent_core.queueing.queue import TaskQueue
 from xagent_core.queueing.recorder import Recorder, insist
 from xagent_core.queueing.retry import failure_of
@@ -215,8 +216,8 @@ class Worker:
     async def _attempt(self, claim: Claim) -> None:
         job = claim.job
         current_job.set(job)
-        observe, books = self.queue.plugins.observe, self.queue.books
-        observe("xagent_job_started", job=job, worker=self.name)
+        books = self.queue.books
+        tell(self.queue.plugins, "xagent_job_started", job, worker=self.name)
         failure: JobFailure | None = None
         again, moved = True, False
         try:
@@ -286,7 +287,7 @@ class Worker:
             return
         if hook == "xagent_job_retried" and job.over:  # it was cancelled meanwhile
             hook = "xagent_job_ended"
-        self.queue.plugins.observe(hook, job=job)
+        tell(self.queue.plugins, hook, job)
 
     async def _keep(self, step: Callable[[], Awaitable[float]]) -> None:
         """Repeats a step; it says how many seconds to wait before the next."""

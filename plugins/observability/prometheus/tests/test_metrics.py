@@ -53,6 +53,15 @@ async def test_a_language_that_a_caller_invents_is_no_label(plugins, registry):
     assert registry.get_sample_value("xagent_execution_errors_total", where) == 2
 
 
+async def test_an_alias_is_no_label_of_its_own(plugins, registry):
+    async with Engine(FakeBackend(FakeRun(lost=True)), plugins=plugins) as engine:
+        for written in ("python", "py", "PYTHON"):
+            with pytest.raises(XAgentError):
+                await engine.execute("", language=written)
+    where = ONE | {"error": "SandboxLostError"}
+    assert registry.get_sample_value("xagent_execution_errors_total", where) == 3
+
+
 async def test_the_pool_shows_its_sandboxes(plugins, registry):
     async with Engine(FakeBackend(), plugins=plugins, pool=PoolConfig(ready=2), warm=["python"]) as engine:
         await asyncio.sleep(0.05)

@@ -1,0 +1,28 @@
+"""Tells observers of jobs, whose languages they get by their own names, whichever alias the submitter wrote."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from xagent_core.abc.queue import Job, ToolCall
+from xagent_core.plugins import Plugins
+from xagent_core.types import ExecutionRequest
+
+__all__ = ["named", "tell"]
+
+
+def named(request: ExecutionRequest | ToolCall, plugins: Plugins) -> ExecutionRequest | ToolCall:
+    """What a job asks for, as observers get it."""
+    return request if isinstance(request, ToolCall) else plugins.named(request)
+
+
+def tell(plugins: Plugins, hook: str, job: Job, **more: object) -> None:
+    """Calls an observing hook of every plugin with a job.
+
+    Args:
+        plugins: What is installed.
+        hook: Its name.
+        job: As the books have it.
+        **more: What the hook takes besides.
+    """
+    plugins.observe(hook, job=replace(job, request=named(job.request, plugins)), **more)

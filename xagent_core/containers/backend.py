@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 from abc import abstractmethod
 from collections.abc import Coroutine, Mapping
@@ -13,7 +14,7 @@ from xagent_core.abc.backend import Backend, Capabilities, Probe, Sandbox, Sandb
 from xagent_core.containers.images import ImageChoice
 from xagent_core.containers.labels import labels_of, why_removable
 from xagent_core.containers.sandbox import ContainerSandbox
-from xagent_core.containers.service import Service
+from xagent_core.containers.service import Service, ServiceChoice
 from xagent_core.containers.streams import AttachedStreams
 from xagent_core.errors import (
     BackendError,
@@ -37,18 +38,47 @@ _UNDO_SECONDS: Final = 10.0
 
 
 class ContainerBackend(Backend, Generic[S]):
-    """Containers of one engine, whatever its SDK: a subclass finds the service, and says how a container ends.
+    """Containers of one engine, whatever its SDK: a subclass names the service, and says how a container ends.
 
     Args:
+        base_url: The service's address, before where it is looked for.
         images: Images by language, before all others.
+        runtime: The OCI runtime, such as `runsc` or `kata`; by default the service's own choice.
+        network: The network of programs that may reach the internet, else the engine's usual one.
         pull: Whether an image that is missing is pulled.
+        environ: Instead of the process's environment, to find the service.
     """
 
-    options: ClassVar[Mapping[str, type]]
-    """The keywords of the class, which are the options in `[backends.NAME]`, with their types."""
+    options: ClassVar[Mapping[str, type]] = {
+        "base_url": str,
+        "images": dict,
+        "runtime": str,
+        "network": str,
+        "pull": bool,
+    }
+    """The keywords that are the options in `[backends.NAME]`, with their types."""
+    network: ClassVar[str] = ""
+    """The engine's usual network; empty for the service's own choice."""
+    service_type: type[S]
+    """What is connected to."""
 
-    def __init__(self, *, images: Mapping[str, str] | None, pull: bool) -> None:
+    def __init__(
+        self,
+        *,
+        base_url: str | None = None,
+        images: Mapping[str, str] | None = None,
+        runtime: str | None = None,
+        network: str | None = None,
+        pull: bool = True,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self._images = ImageChoice(images or {}, pull=pull)
+        self._choice = ServiceChoice(
+            base_url=base_url,
+            environ=os.environ if environ is None else environ,
+            runtime=runtime,
+            network=self.network if network is None else network,
+        )
         self._service: S | None = None
         self._owner: Owner | None = None
         self._connecting = asyncio.Lock()
@@ -68,14 +98,6 @@ class ContainerBackend(Backend, Generic[S]):
             if not isinstance(value, cls.options[name]):
                 raise ConfigError(f"{table}.{name}", f"{value!r} is not a {cls.options[name].__name__}")
         return cls(**options)
-
-    @abstractmethod
-    async def _open(self) -> S:
-        """Finds the service.
-
-        Raises:
-            BackendUnavailableError: It does not answer, or cannot hold sandboxes.
-        """
 
     @abstractmethod
     async def _sandbox(self, service: S, container: str, streams: AttachedStreams) -> ContainerSandbox:
@@ -148,7 +170,7 @@ class ContainerBackend(Backend, Generic[S]):
     async def _connect(self) -> S:
         async with self._connecting:
             if self._service is None:
-                self._service = await self._open()
+                self._service = await self.service_type.connect(self._choice)
             return self._service
 
     async def _start(self, spec: SandboxSpec) -> Sandbox:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, Self, TypeVar
 
 from xagent_core.abc.backend import Capabilities, SandboxSpec
 from xagent_core.containers.endpoint import Endpoint
@@ -19,7 +19,7 @@ from xagent_core.containers.images import Image
 from xagent_core.containers.streams import AttachedStreams
 from xagent_core.errors import BackendError, BackendPermissionError, BackendUnavailableError, SandboxStartError
 
-__all__ = ["Advice", "Service", "unavailable"]
+__all__ = ["Advice", "Service", "ServiceChoice", "unavailable"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,6 +50,23 @@ class Advice:
     refusals: Mapping[str, str]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceChoice:
+    """Which service is used, and how.
+
+    Attributes:
+        base_url: Its address, if it is not to be looked for.
+        environ: The environment, by which it is found.
+        runtime: The OCI runtime that it must have; None for its own choice.
+        network: Its network for programs that may reach the internet; empty for its own choice.
+    """
+
+    base_url: str | None = None
+    environ: Mapping[str, str]
+    runtime: str | None = None
+    network: str = ""
+
+
 class Service(ABC):
     """A container engine that answered, and can hold the policies that are no choice.
 
@@ -58,6 +75,7 @@ class Service(ABC):
     Attributes:
         advice: Its words in errors; `advice.component` is the backend's name.
         endpoint: Its address.
+        choice: What was asked for.
         api: Where its API begins: `/v1.41`.
         internet: Whether the network for programs that may reach the internet exists.
     """
@@ -65,10 +83,30 @@ class Service(ABC):
     advice: Advice
     internet: bool = False
 
-    def __init__(self, endpoint: Endpoint, *, api: str, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, endpoint: Endpoint, choice: ServiceChoice, *, api: str, pool: ThreadPoolExecutor) -> None:
         self.endpoint = endpoint
+        self.choice = choice
         self.api = api
         self._pool = pool
+
+    @classmethod
+    async def connect(cls, choice: ServiceChoice) -> Self:
+        """Finds the service, starts it where that is allowed, and asks it who it is.
+
+        Raises:
+            BackendUnavailableError: It does not answer, or cannot hold sandboxes.
+        """
+        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"xagent-{cls.advice.component}")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, cls._open, choice, pool)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+    @classmethod
+    @abstractmethod
+    def _open(cls, choice: ServiceChoice, pool: ThreadPoolExecutor) -> Self:
+        """What `connect` does, blocking; a connection that was opened is closed where it raises."""
 
     @property
     @abstractmethod
@@ -156,11 +194,6 @@ class Service(ABC):
     def close(self) -> None:
         """Frees its connections, and with `super().close()` its threads when their calls have ended."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    @classmethod
-    def threads(cls) -> ThreadPoolExecutor:
-        """Threads for the SDK's calls."""
-        return ThreadPoolExecutor(_THREADS, thread_name_prefix=f"xagent-{cls.advice.component}")
 
     async def call(self, doing: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a method of the SDK in a thread. A call that was begun ends, whether or not somebody waits for it.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from contextlib import ExitStack
+from typing import Any, Final, Self
 
 from docker.api import APIClient
 from docker.errors import APIError, DockerException
@@ -15,7 +15,7 @@ from requests.exceptions import RequestException
 from xagent_core.abc.backend import Capabilities, SandboxSpec
 from xagent_core.containers.images import Image
 from xagent_core.containers.render import unheld
-from xagent_core.containers.service import Advice, Service, unavailable
+from xagent_core.containers.service import Advice, Service, ServiceChoice, unavailable
 from xagent_core.errors import BackendError, BackendUnavailableError, ImageNotFoundError, SandboxStartError
 from xagent_docker.capabilities import capabilities_of
 from xagent_docker.container import container_config
@@ -53,7 +53,6 @@ class Daemon(Service):
         client: The SDK's client; its methods block, so they go through `call`.
         version: Of its API, as the SDK and the daemon have agreed.
         info: What `docker info` tells.
-        endpoint: Its address.
     """
 
     advice = _ADVICE
@@ -62,49 +61,32 @@ class Daemon(Service):
     def __init__(
         self,
         endpoint: DockerEndpoint,
+        choice: ServiceChoice,
         client: APIClient,
         info: Mapping[str, Any],
         pool: ThreadPoolExecutor,
-        *,
-        runtime: str | None,
-        network: str,
     ) -> None:
-        super().__init__(endpoint, api=f"/v{client.api_version}", pool=pool)
+        super().__init__(endpoint, choice, api=f"/v{client.api_version}", pool=pool)
         self.client = client
         self.info = info
-        self._runtime = runtime
-        self._network = network
 
     @classmethod
-    async def connect(
-        cls, base_url: str | None, environ: Mapping[str, str], *, runtime: str | None = None, network: str = ""
-    ) -> Daemon:
-        """Finds the daemon and asks it who it is.
-
-        Args:
-            base_url: Its address, if it is not to be looked for.
-            environ: The environment.
-            runtime: The OCI runtime that it must have.
-            network: The network of programs that may reach the internet, where it exists.
-
-        Raises:
-            BackendUnavailableError: It does not answer, or cannot hold sandboxes.
-        """
-        pool = cls.threads()
-        loop = asyncio.get_running_loop()
-        try:
-            endpoint = await loop.run_in_executor(pool, find_endpoint, base_url, environ)
-            client, info = await loop.run_in_executor(pool, _open, endpoint)
-            daemon = cls(endpoint, client, info, pool, runtime=runtime, network=network)
+    def _open(cls, choice: ServiceChoice, pool: ThreadPoolExecutor) -> Self:
+        endpoint, network = find_endpoint(choice.base_url, choice.environ), choice.network
+        with ExitStack() as opened:
             try:
-                _check(client.api_version, info, runtime)
-                networks = await daemon.call("list networks", client.networks, names=[network]) if network else ()
-            except BaseException:
-                client.close()
-                raise
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+                endpoint.check()
+                with _client(endpoint, _OLDEST) as first:
+                    version = first.version(api_version=False)["ApiVersion"]
+                client = opened.enter_context(_client(endpoint, version))
+                info = client.info()
+                _check(version, info, choice.runtime)
+                networks = client.networks(names=[network]) if network else ()
+            except _FOREIGN as error:
+                raise unavailable(error, endpoint, _ADVICE) from error
+            client.timeout = _CALL_SECONDS
+            opened.pop_all()
+        daemon = cls(endpoint, choice, client, info, pool)
         daemon.internet = any(found["Name"] == network for found in networks)
         return daemon
 
@@ -124,7 +106,12 @@ class Daemon(Service):
     async def create(self, spec: SandboxSpec, image: Image, *, name: str, labels: Mapping[str, str]) -> str:
         """Creates a container, and takes a warning that a limit was dropped for an error."""
         config = container_config(
-            spec, image=image.name, volumes=image.volumes, labels=labels, runtime=self._runtime, network=self._network
+            spec,
+            image=image.name,
+            volumes=image.volumes,
+            labels=labels,
+            runtime=self.choice.runtime,
+            network=self.choice.network,
         )
         try:
             answer = await self.call("create the sandbox", self.client.create_container_from_config, config, name)
@@ -184,19 +171,6 @@ class Daemon(Service):
         """Frees its connections, and its threads when their calls have ended."""
         self.client.close()
         super().close()
-
-
-def _open(endpoint: DockerEndpoint) -> tuple[APIClient, Mapping[str, Any]]:
-    try:
-        endpoint.check()
-        with _client(endpoint, _OLDEST) as first:
-            version = first.version(api_version=False)["ApiVersion"]
-        client = _client(endpoint, version)
-        info = client.info()
-    except _FOREIGN as error:
-        raise unavailable(error, endpoint, _ADVICE) from error
-    client.timeout = _CALL_SECONDS
-    return client, info
 
 
 def _client(endpoint: DockerEndpoint, version: str) -> APIClient:

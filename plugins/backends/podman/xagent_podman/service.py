@@ -6,8 +6,9 @@ import asyncio
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 from platformdirs import user_cache_path
@@ -19,7 +20,7 @@ from xagent_core.abc.backend import Capabilities, SandboxSpec
 from xagent_core.containers.endpoint import Endpoint
 from xagent_core.containers.images import Image
 from xagent_core.containers.render import unheld
-from xagent_core.containers.service import Advice, Service, unavailable
+from xagent_core.containers.service import Advice, Service, ServiceChoice, unavailable
 from xagent_core.errors import BackendError, BackendUnavailableError, ImageNotFoundError, SandboxStartError
 from xagent_podman.capabilities import capabilities_of, reaches_internet
 from xagent_podman.container import container_spec, write_profile
@@ -65,51 +66,35 @@ class PodmanService(Service):
     def __init__(
         self,
         endpoint: Endpoint,
+        choice: ServiceChoice,
         client: APIClient,
         info: Mapping[str, Any],
         pool: ThreadPoolExecutor,
         *,
         profile: Path,
-        network: str,
     ) -> None:
         # Only the Docker-compatible request attaches to a container that is not started yet.
-        super().__init__(endpoint, api="/v1.41", pool=pool)
+        super().__init__(endpoint, choice, api="/v1.41", pool=pool)
         self.info = info
         self.internet = reaches_internet(info)
         self._client = client
         self._profile = profile
-        self._network = network
 
     @classmethod
-    async def connect(
-        cls, base_url: str | None, environ: Mapping[str, str], *, runtime: str | None = None, network: str = ""
-    ) -> PodmanService:
-        """Finds the service, starts it where that is allowed, and asks it who it is.
-
-        Args:
-            base_url: Its address, if it is not to be looked for.
-            environ: The environment.
-            runtime: The OCI runtime that it must have.
-            network: The network of programs that may reach the internet, else its default.
-
-        Raises:
-            BackendUnavailableError: It does not answer, or cannot hold sandboxes.
-        """
-        pool = cls.threads()
-        loop = asyncio.get_running_loop()
-        try:
-            endpoint = await loop.run_in_executor(pool, find_endpoint, base_url, environ)
-            client, info = await loop.run_in_executor(pool, _open, endpoint)
+    def _open(cls, choice: ServiceChoice, pool: ThreadPoolExecutor) -> Self:
+        endpoint = find_endpoint(choice.base_url, choice.environ)
+        with ExitStack() as opened:
+            client = opened.enter_context(_client(endpoint))
             try:
-                _check(info, runtime)
-                profile = await loop.run_in_executor(pool, _profile)
-            except BaseException:
-                client.close()
-                raise
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        return cls(endpoint, client, info, pool, profile=profile, network=network)
+                _wake(endpoint)
+                info = _get(client, "info")
+            except _FOREIGN as error:
+                raise unavailable(error, endpoint, _ADVICE) from error
+            client.timeout = _CALL_SECONDS
+            _check(info, choice.runtime)
+            profile = _profile()
+            opened.pop_all()
+        return cls(endpoint, choice, client, info, pool, profile=profile)
 
     async def wake(self) -> None:
         """Starts the service again if it has ended since: one that nobody uses does.
@@ -144,7 +129,7 @@ class PodmanService(Service):
             image=image.name,
             labels=labels,
             profile=self._profile,
-            network=self._network,
+            network=self.choice.network,
         )
         try:
             answer = await self.call("create the sandbox", _post, self._client, "containers/create", document)
@@ -232,22 +217,8 @@ class PodmanService(Service):
         super().close()
 
 
-def _open(endpoint: Endpoint) -> tuple[APIClient, Mapping[str, Any]]:
-    client = APIClient(
-        base_url=endpoint.url,
-        version=_API,
-        timeout=_HELLO_SECONDS,
-        user_agent="xagent",
-        max_pool_size=16,
-    )
-    try:
-        _wake(endpoint)
-        info: Mapping[str, Any] = _get(client, "info")
-    except _FOREIGN as error:
-        client.close()
-        raise unavailable(error, endpoint, _ADVICE) from error
-    client.timeout = _CALL_SECONDS
-    return client, info
+def _client(endpoint: Endpoint) -> APIClient:
+    return APIClient(base_url=endpoint.url, version=_API, timeout=_HELLO_SECONDS, user_agent="xagent", max_pool_size=16)
 
 
 def _wake(endpoint: Endpoint) -> None:

@@ -24,6 +24,7 @@ from xagent_docker.images.sources import AptSource, machine_source
 
 from xagent_core import Language, Packages
 from xagent_core.catalogue import Catalogue
+from xagent_core.containers.service import ServiceChoice
 
 # Given to apt as a proxy's password could be: it must not be found inside.
 SECRET = "c2VjcmV0LW9mLXRoZS1ob3N0"
@@ -174,7 +175,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
 
 
 async def _build(languages: tuple[Language, ...], source: AptSource, *, force: bool) -> list[Outcome]:
-    daemon = await Daemon.connect(None, os.environ, runtime=None)
+    daemon = await Daemon.connect(ServiceChoice(environ=os.environ))
     try:
         with Steps() as steps:
             return await build_images(daemon, languages, source=source, steps=steps, force=force)
@@ -184,7 +185,7 @@ async def _build(languages: tuple[Language, ...], source: AptSource, *, force: b
 
 @pytest.fixture
 async def daemon() -> Iterator[Daemon]:  # type: ignore[misc]
-    connected = await Daemon.connect(None, os.environ, runtime=None)
+    connected = await Daemon.connect(ServiceChoice(environ=os.environ))
     yield connected
     connected.close()
 

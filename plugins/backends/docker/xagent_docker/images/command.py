@@ -17,6 +17,7 @@ from xagent_core.cli.interrupt import run_interruptible
 from xagent_core.cli.report import JSON_OPTION, note, print_json, print_table
 from xagent_core.config import load_settings
 from xagent_core.containers.backend import ContainerBackend
+from xagent_core.containers.service import ServiceChoice
 from xagent_core.errors import InvalidRequestError, UnknownLanguageError, XAgentError
 from xagent_core.owner import Owner
 from xagent_core.plugins import load_plugins
@@ -134,7 +135,7 @@ async def _daemon(backend: str) -> AsyncIterator[tuple[Daemon, Mapping[str, Any]
             if not isinstance(other, ContainerBackend):
                 raise InvalidRequestError(FAILING, f"the backend {backend} has no images")
             address = await other.address()
-        daemon = await Daemon.connect(address, os.environ)
+        daemon = await Daemon.connect(ServiceChoice(base_url=address, environ=os.environ))
         stack.callback(daemon.close)
         # While it is listened to, a service that was started for this does not end for want of clients.
         events = Events(daemon, owner=str(Owner.current()), since=int(time.time()))

@@ -82,6 +82,7 @@ async def serve(
     door: Door,
     *,
     grace: float,
+    idle: int = 15,
     opened: Callable[[], None] = lambda: None,
     closing: Callable[[], None] = lambda: None,
 ) -> None:
@@ -91,6 +92,7 @@ async def serve(
         app: Gets no lifespan events.
         door: Its socket is closed at the end.
         grace: Seconds that requests have to end by themselves before they are cancelled.
+        idle: Seconds that a connection may be open before the whole header of its next request is there.
         opened: Called when requests are taken.
         closing: Called when no more are taken, to end what would otherwise never end by itself.
 
@@ -100,6 +102,8 @@ async def serve(
     """
     try:
         import uvicorn
+
+        from xagent_core.http.arrival import TimelyProtocol
     except ImportError as error:
         raise BackendUnavailableError(
             "server", "uvicorn is not installed", "pip install 'xagent-core[http]'"
@@ -107,13 +111,14 @@ async def serve(
 
     config = uvicorn.Config(
         app,
+        http=TimelyProtocol,
         lifespan="off",
         proxy_headers=False,  # who calls is what the socket says, which nobody can forge
         server_header=False,
         log_config=None,
         access_log=False,
         ws="none",
-        timeout_keep_alive=15,
+        timeout_keep_alive=idle,
         timeout_graceful_shutdown=max(int(grace), 1),
         ssl_certfile=door.certificate,
         ssl_keyfile=door.key,

@@ -90,6 +90,13 @@ def test_the_limits_of_requests(locked):
         assert client.get("/healthz").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/login", "/static/page.js", "/healthz", "/readyz", "/metrics"])
+def test_head_answers_as_get_does_without_the_body(client, path):
+    asked = client.head(path)
+    assert (asked.status_code, asked.content) == (200, b"")
+    assert asked.headers.keys() == client.get(path).headers.keys()
+
+
 def test_metrics_tell_of_every_request(client):
     client.get("/healthz")
     client.get("/no/such/page")

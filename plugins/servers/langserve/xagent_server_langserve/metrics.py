@@ -77,6 +77,7 @@ class Metered:
         """The page that Prometheus reads."""
         router = APIRouter()
 
+        @router.head("/metrics", include_in_schema=False)
         @router.get("/metrics")
         async def metrics() -> Response:
             text = generate_latest(REGISTRY) + generate_latest(self._registry)

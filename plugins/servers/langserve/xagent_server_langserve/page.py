@@ -37,14 +37,17 @@ def page_routes() -> APIRouter:
         headers = {"Content-Security-Policy": _POLICY.format(nonce=nonce)}
         return Response(text, media_type="text/html", headers=headers)
 
+    @router.head("/")
     @router.get("/")
     async def index() -> Response:
         return page("index.html")
 
+    @router.head("/login")
     @router.get("/login")
     async def login() -> Response:
         return page("login.html")
 
+    @router.head("/static/{name}")
     @router.get("/static/{name}")
     async def static(name: str, request: Request) -> Response:
         kind = _TYPES.get(name[name.rfind(".") :])

@@ -85,11 +85,13 @@ def run_routes(engines: Engines, *, tools: list[str], logs_in: bool) -> APIRoute
     """
     router = APIRouter()
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
         """Whether the server answers at all."""
         return {"status": "ok"}
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz")
     async def readyz() -> JSONResponse:
         """Whether its backend answers too. Why it does not is for those who are let in: see `/api/backends`."""

@@ -20,7 +20,7 @@ GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 Connect = Callable[[], contextlib.AbstractAsyncContextManager[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
-async def hasty(scope, receive, send):  # noqa: ARG001
+async def hasty(scope, receive, send):
     """Answers before the body is there, as a guard does that refuses."""
     await asyncio.sleep(1.5 * IDLE if scope["path"] == "/slow" else 0)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})

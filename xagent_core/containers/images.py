@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xagent_core.abc.backend import SandboxSpec
+from xagent_core.abc.language import Packages
 from xagent_core.errors import ImageNotFoundError
 
 if TYPE_CHECKING:
     from xagent_core.containers.service import Service
 
-__all__ = ["Image", "ImageChoice", "runtime_image"]
+__all__ = ["Image", "ImageChoice", "runtime_image", "without_registry"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,26 @@ class Image:
 def runtime_image(language: str) -> str:
     """The name of xagent's own image for a language, which `xagent images build` makes."""
     return f"xagent-runtime-{re.sub('[^a-z0-9]+', '-', language.lower()).strip('-')}:latest"
+
+
+def without_registry(image: str, backend: str, *, builds: Sequence[str] = ()) -> str:
+    """What somebody can do who cannot have an image pulled.
+
+    Args:
+        image: Its name; empty where there is none that could be pulled.
+        backend: The backend's name, which is that of its engine's command.
+        builds: The languages for which `xagent images build` makes another one that takes its place.
+
+    Returns:
+        A clause for the end of a sentence.
+    """
+    if builds:
+        return f"run `xagent images build {' '.join(builds)} --backend {backend}`, which needs no registry"
+    by_hand = f"bring it there by hand (`{backend} pull {image}`, or `{backend} load` from a file), " if image else ""
+    return (
+        f"{by_hand}name {'another' if image else 'an'} image in the table [backends.{backend}.images], or use "
+        "`--backend bubblewrap`, which takes the programs of this machine"
+    )
 
 
 class ImageChoice:
@@ -78,15 +99,19 @@ class ImageChoice:
         for name in candidates:
             if image := await service.image(name):
                 return image
-        wanted, component = chosen or spec.image, service.advice.component
-        fix = f"Run `xagent images build {spec.language} --backend {component}`"
+        wanted, backend = chosen or spec.image, service.advice.component
+        # One that is built takes the place of the language's own image, and not of one that the user has chosen.
+        builds = () if chosen or spec.packages == Packages() else (spec.language,)
+        instead = without_registry(wanted, backend, builds=builds)
         if not wanted:
-            raise ImageNotFoundError(component, f"there is no image for {spec.language}", f"{fix}.")
-        fix += f" (needs no registry) or `xagent images pull {spec.language} --backend {component}`."
+            fix = f"{instead[0].upper()}{instead[1:]}."
+            raise ImageNotFoundError(backend, f"there is no image for {spec.language}", fix)
         if not self._pull:
-            raise ImageNotFoundError(component, f"image {wanted} is not present, and pulling is switched off", fix)
+            fix = f"Switch it on (`pull` in the table [backends.{backend}]), or {instead}."
+            raise ImageNotFoundError(backend, f"image {wanted} is not present, and pulling is switched off", fix)
         logger.warning("image %s is not present and is being pulled; this may take minutes", wanted)
-        await service.pull(wanted, spec.language)
+        await service.pull(wanted, f"Check the network and the proxy of the service, or {instead}.")
         if image := await service.image(wanted):
             return image
-        raise ImageNotFoundError(component, f"image {wanted} is not present although it was pulled", fix)
+        cause = f"image {wanted} is not present although it was pulled"
+        raise ImageNotFoundError(backend, cause, f"Try again, or {instead}.")

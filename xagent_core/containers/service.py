@@ -10,6 +10,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, ParamSpec, Self, TypeVar
 
@@ -17,7 +18,13 @@ from xagent_core.abc.backend import Capabilities, SandboxSpec
 from xagent_core.containers.endpoint import Endpoint
 from xagent_core.containers.images import Image
 from xagent_core.containers.streams import AttachedStreams
-from xagent_core.errors import BackendError, BackendPermissionError, BackendUnavailableError, SandboxStartError
+from xagent_core.errors import (
+    BackendError,
+    BackendPermissionError,
+    BackendUnavailableError,
+    ImageNotFoundError,
+    SandboxStartError,
+)
 
 __all__ = ["Advice", "Service", "ServiceChoice", "unavailable"]
 
@@ -182,8 +189,12 @@ class Service(ABC):
         """
 
     @abstractmethod
-    async def pull(self, name: str, language: str) -> None:
+    async def pull(self, name: str, fix: str) -> None:
         """Pulls an image.
+
+        Args:
+            name: Its name.
+            fix: What the error advises.
 
         Raises:
             ImageNotFoundError: The registry cannot be reached, or does not have it.
@@ -216,6 +227,19 @@ class Service(ABC):
             if getattr(error, "status_code", None) in (404, 409):
                 raise
             raise self._failure(error, doing) from error
+
+    @contextmanager
+    def pulling(self, name: str, fix: str) -> Iterator[None]:
+        """Turns what the pull of an image raises into the errors of `pull`, whose arguments it takes."""
+        failures: tuple[type[BaseException], ...] = (BackendError, *self.foreign)
+        try:
+            yield
+        except BackendUnavailableError:
+            raise
+        except failures as error:
+            words = error.cause if isinstance(error, BackendError) else self.refusal(error) or str(error)
+            words = words.removeprefix(f"the {self.advice.service} could not pull {name}: ")
+            raise ImageNotFoundError(self.advice.component, f"image {name} cannot be pulled: {words}", fix) from error
 
     async def attach(self, container: str) -> AttachedStreams:
         """Connects the streams of a container that is not yet started: later, output could be lost.

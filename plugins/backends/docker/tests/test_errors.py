@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import io
@@ -24,6 +25,7 @@ from xagent_core import (
     ConfigError,
     Engine,
     ImageNotFoundError,
+    Packages,
     SandboxStartError,
 )
 from xagent_core.types import ExecutionRequest
@@ -140,7 +142,54 @@ async def test_a_missing_image(engine: Engine, pull: bool, words: str) -> None:
         await backend.start(dataclasses.replace(spec, image="127.0.0.1:1/xagent-none:1"))
 
     await backend.aclose()
-    assert "xagent images build test-sh" in caught.value.fix
+    assert "docker load" in caught.value.fix
+
+
+@needs_docker
+async def test_what_is_advised_to_who_cannot_have_an_image_pulled_helps(engine: Engine, client: APIClient) -> None:
+    name = "127.0.0.1:1/xagent-none:2"
+    spec = engine.plan(ExecutionRequest(code="", language="test-sh")).spec
+    missing = dataclasses.replace(spec, image=name)
+    backend, own_image = DockerBackend(), DockerBackend(images={"test-sh": spec.image})
+
+    # Only where packages are named can an image be built of them.
+    with pytest.raises(ImageNotFoundError) as caught:
+        await backend.start(dataclasses.replace(missing, packages=Packages(apt=("dash",))))
+    assert "run `xagent images build test-sh --backend docker`" in caught.value.fix
+    with pytest.raises(ImageNotFoundError) as caught:
+        await backend.start(missing)
+    assert "images build" not in caught.value.fix
+    assert f"by hand (`docker pull {name}`, or `docker load` from a file)" in caught.value.fix
+    assert "in the table [backends.docker.images]" in caught.value.fix
+
+    await (await own_image.start(missing)).kill()
+    client.tag(spec.image, *name.rsplit(":", 1))
+    await (await backend.start(missing)).kill()
+    client.remove_image(name)
+    await asyncio.gather(backend.aclose(), own_image.aclose())
+
+
+@needs_docker
+async def test_the_users_own_image_that_is_missing_is_not_one_to_be_built(engine: Engine) -> None:
+    spec = engine.plan(ExecutionRequest(code="", language="test-sh")).spec
+    backend = DockerBackend(images={"test-sh": "xagent-test:none"}, pull=False)
+
+    with pytest.raises(ImageNotFoundError, match="image xagent-test:none is not present") as caught:
+        await backend.start(dataclasses.replace(spec, packages=Packages(apt=("dash",))))
+
+    await backend.aclose()
+    assert "images build" not in caught.value.fix
+    assert "docker pull xagent-test:none" in caught.value.fix
+
+
+@needs_docker
+async def test_a_language_without_any_image_is_told_where_to_name_one(engine: Engine) -> None:
+    spec = engine.plan(ExecutionRequest(code="", language="test-sh")).spec
+
+    with pytest.raises(ImageNotFoundError, match="there is no image for test-sh") as caught:
+        await engine.backend.start(dataclasses.replace(spec, image=""))
+
+    assert caught.value.fix.startswith("Name an image in the table [backends.docker.images]")
 
 
 @needs_docker

@@ -158,14 +158,14 @@ class Daemon(Service):
             return None
         return Image(name, tuple((found.get("Config") or {}).get("Volumes") or ()))
 
-    async def pull(self, name: str, language: str) -> None:
+    async def pull(self, name: str, fix: str) -> None:
         """Pulls an image, and shows how far it is."""
         # Rich is loaded here only: most callers have their images.
         from xagent_docker.images.progress import PullBar
         from xagent_docker.images.pull import pull_image
 
         with PullBar() as bar:
-            await pull_image(self, name, language, bar.image(name).line)
+            await pull_image(self, name, fix, bar.image(name).line)
 
     def close(self) -> None:
         """Frees its connections, and its threads when their calls have ended."""

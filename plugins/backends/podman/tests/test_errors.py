@@ -19,6 +19,7 @@ from xagent_core import (
     ConfigError,
     Engine,
     ImageNotFoundError,
+    Packages,
     SandboxLostError,
     SandboxStartError,
 )
@@ -82,11 +83,19 @@ async def test_a_missing_image(engine: Engine, pull: bool, words: str) -> None:
     spec = engine.plan(ExecutionRequest(code="", language="bash")).spec
 
     # Nothing listens on port 1, so this registry refuses at once.
+    missing = dataclasses.replace(spec, language="none", image="127.0.0.1:1/xagent-none:1")
     with pytest.raises(ImageNotFoundError, match=words) as caught:
-        await backend.start(dataclasses.replace(spec, language="none", image="127.0.0.1:1/xagent-none:1"))
+        await backend.start(missing)
 
-    await backend.aclose()
     assert "xagent images build none --backend podman" in caught.value.fix
+    assert "the Podman service could not" not in caught.value.cause
+
+    # Of a language that names no packages nobody could build one.
+    with pytest.raises(ImageNotFoundError, match=words) as caught:
+        await backend.start(dataclasses.replace(missing, packages=Packages()))
+    assert "images build" not in caught.value.fix
+    assert "`podman pull 127.0.0.1:1/xagent-none:1`, or `podman load`" in caught.value.fix
+    await backend.aclose()
 
 
 @needs_podman

@@ -197,19 +197,10 @@ class PodmanService(Service):
             return None
         return Image(name)
 
-    async def pull(self, name: str, language: str) -> None:
+    async def pull(self, name: str, fix: str) -> None:
         """Pulls an image."""
-        try:
+        with self.pulling(name, fix):
             await self.call(f"pull {name}", _pull, self._client, name)
-        except BackendUnavailableError:
-            raise
-        except (BackendError, APIError) as error:
-            words = error.cause if isinstance(error, BackendError) else str(error.explanation)
-            raise ImageNotFoundError(
-                COMPONENT,
-                f"image {name} cannot be pulled: {words}",
-                f"Run `xagent images build {language} --backend {COMPONENT}`, or check the network.",
-            ) from error
 
     def close(self) -> None:
         """Frees its connections, and its threads when their calls have ended."""

@@ -17,7 +17,7 @@ from docker.api import APIClient
 from typer.testing import CliRunner
 from xagent_docker.images.command import make_app
 
-from xagent_core import ImageNotFoundError, Language
+from xagent_core import ImageNotFoundError, Language, Packages
 
 from .conftest import catalogue_of
 
@@ -26,8 +26,15 @@ pytestmark = [pytest.mark.engine("docker")]
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
-def language(name: str, image: str) -> Language:
-    return Language(name=name, image=image, run=("x",), executables=("x",), extensions=(f".{name}",))
+def language(name: str, image: str, *packages: str) -> Language:
+    return Language(
+        name=name,
+        image=image,
+        run=("x",),
+        executables=("x",),
+        extensions=(f".{name}",),
+        packages=Packages(apt=packages),
+    )
 
 
 def digest(data: bytes) -> str:
@@ -122,15 +129,23 @@ def test_nothing_is_drawn_where_nobody_looks(image: str) -> None:
     assert image in done.stdout
 
 
-def test_an_unreachable_registry_points_to_the_build_that_needs_none() -> None:
-    app = make_app(lambda: catalogue_of(language("one", "127.0.0.1:1/nobody/home:1")))
-    with pytest.raises(ImageNotFoundError, match="xagent images build one") as failed:
+@pytest.mark.parametrize(
+    ("packages", "fix"),
+    [
+        (["x"], "xagent images build one two --backend docker`, which needs no registry"),
+        ([], "by hand (`docker pull 127.0.0.1:1/nobody/home:1`, or `docker load` from a file)"),
+    ],
+)
+def test_an_unreachable_registry_points_to_what_needs_none(packages: list[str], fix: str) -> None:
+    name = "127.0.0.1:1/nobody/home:1"
+    app = make_app(lambda: catalogue_of(language("one", name, *packages), language("two", name, *packages)))
+    with pytest.raises(ImageNotFoundError, match=f"image {name} cannot be pulled") as failed:
         CliRunner().invoke(app, ["pull"], catch_exceptions=False)
-    assert "127.0.0.1:1/nobody/home:1" in failed.value.cause
+    assert fix in failed.value.fix
 
 
 def test_one_image_that_fails_does_not_keep_another_from_being_pulled(image: str) -> None:
-    app = make_app(lambda: catalogue_of(language("bad", "127.0.0.1:1/nobody/home:1"), language("good", image)))
+    app = make_app(lambda: catalogue_of(language("bad", "127.0.0.1:1/nobody/home:1", "x"), language("good", image)))
     done = CliRunner().invoke(app, ["pull", "--json"])
     bad, good = json.loads(done.stdout)
     assert (bad["present"], good["present"], done.exit_code) == (False, True, 125)
@@ -138,6 +153,8 @@ def test_one_image_that_fails_does_not_keep_another_from_being_pulled(image: str
 
 
 def test_a_language_without_a_default_image_is_only_noted() -> None:
-    done = CliRunner().invoke(make_app(lambda: catalogue_of(language("one", ""))), ["pull", "--json"])
+    app = make_app(lambda: catalogue_of(language("one", "", "x"), language("two", "")))
+    done = CliRunner().invoke(app, ["pull", "--json"])
     assert json.loads(done.stdout) == []
-    assert "xagent images build one" in done.stderr
+    assert "one names no default image: run `xagent images build one --backend docker`" in done.stderr
+    assert "two names no default image: name an image in the table [backends.docker.images]" in done.stderr

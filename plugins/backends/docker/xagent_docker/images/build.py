@@ -125,7 +125,9 @@ class _Builder:
             raise BackendError(
                 COMPONENT,
                 f"the language {language.name} names no packages to make an image of",
-                f"Use its default image: `xagent images pull {language.name}`.",
+                f"Use its default image: `xagent images pull {language.name}`."
+                if language.image
+                else "Name an image of your own in the backend's option `images`.",
             )
         assembled = await self._parts.assemble(language)
         layers = assembled.layers

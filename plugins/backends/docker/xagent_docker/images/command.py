@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import typer
 from rich.filesize import decimal
 
-from xagent_core.abc.language import Language
+from xagent_core.abc.language import Language, Packages
 from xagent_core.catalogue import Catalogue
 from xagent_core.cli.interrupt import run_interruptible
 from xagent_core.cli.report import JSON_OPTION, note, print_json, print_table
 from xagent_core.config import load_settings
 from xagent_core.containers.backend import ContainerBackend
+from xagent_core.containers.images import without_registry
 from xagent_core.containers.service import ServiceChoice
 from xagent_core.errors import InvalidRequestError, UnknownLanguageError, XAgentError
 from xagent_core.owner import Owner
@@ -159,26 +160,32 @@ async def _build(languages: Iterable[Language], backend: str, *, force: bool, su
 
 
 async def _pull(languages: Iterable[Language], backend: str) -> tuple[list[dict[str, Any]], list[XAgentError]]:
-    users: dict[str, list[str]] = {}
+    users: dict[str, list[Language]] = {}
     for language in languages:
-        if language.image:
-            users.setdefault(language.image, []).append(language.name)
-        else:
-            note(f"{language.name} names no default image; `xagent images build {language.name}` makes one")
+        users.setdefault(language.image, []).append(language)
+    for language in users.pop("", ()):
+        note(f"{language.name} names no default image: {_instead('', backend, [language])}")
     documents, errors = [], []
     async with _daemon(backend) as (daemon, _):
         with PullBar() as bar:
-            for name, names in users.items():
+            for name, its in users.items():
+                fix = f"Check the network and the proxy of the service, or {_instead(name, backend, its)}."
                 try:
-                    await pull_image(daemon, name, " ".join(names), bar.image(name).line)
+                    await pull_image(daemon, name, fix, bar.image(name).line)
                 except XAgentError as error:
                     errors.append(error)
                 present = await inspect(daemon, name)
+                names = [language.name for language in its]
                 documents.append({"image": name, "languages": names, **_present_document(present)})
                 documents[-1]["error"] = str(errors[-1]) if errors and name in errors[-1].cause else None
     if errors and len(errors) == len(documents) == 1:
         raise errors[0]
     return documents, errors
+
+
+def _instead(image: str, backend: str, languages: Iterable[Language]) -> str:
+    builds = [language.name for language in languages if language.packages != Packages()]
+    return without_registry(image, backend, builds=builds)
 
 
 def _end(errors: Iterable[XAgentError], *, as_json: bool) -> None:

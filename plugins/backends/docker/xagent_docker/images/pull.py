@@ -10,20 +10,18 @@ from docker.api import APIClient
 from docker.errors import APIError
 from docker.utils import parse_repository_tag
 
-from xagent_core.errors import BackendError, BackendUnavailableError, ImageNotFoundError
 from xagent_docker.daemon import Daemon
-from xagent_docker.images.failures import COMPONENT
 
 __all__ = ["pull_image"]
 
 
-async def pull_image(daemon: Daemon, name: str, language: str, progress: Callable[[Mapping[str, Any]], None]) -> None:
+async def pull_image(daemon: Daemon, name: str, fix: str, progress: Callable[[Mapping[str, Any]], None]) -> None:
     """Pulls an image; one that is there is brought up to date.
 
     Args:
         daemon: Pulls it.
         name: The image's name.
-        language: The language that it is for, which the error names.
+        fix: What the error advises.
         progress: Gets the lines of the daemon's pull stream, in another thread.
 
     Raises:
@@ -32,17 +30,8 @@ async def pull_image(daemon: Daemon, name: str, language: str, progress: Callabl
     """
     given_up = threading.Event()
     try:
-        await daemon.call(f"pull {name}", _pull, daemon.client, name, progress, given_up)
-    except BackendUnavailableError:
-        raise
-    except (BackendError, APIError) as error:
-        words = error.cause if isinstance(error, BackendError) else str(error.explanation)
-        raise ImageNotFoundError(
-            COMPONENT,
-            f"image {name} cannot be pulled: {words.removeprefix(f'the Docker daemon could not pull {name}: ')}",
-            f"Check the network and the daemon's proxy, or run `xagent images build {language}`, which needs no "
-            "registry.",
-        ) from error
+        with daemon.pulling(name, fix):
+            await daemon.call(f"pull {name}", _pull, daemon.client, name, progress, given_up)
     finally:
         given_up.set()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xagent_core import InputFile
+from xagent_core import InputFile, load_plugins
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -36,6 +36,12 @@ async def test_a_real_program_reads_input_and_file_and_its_result_is_collected(e
     assert result.output == "north       317.25\nsouth       310.50\n"
     assert [file.path for file in result.files] == ["totals.json"]
     assert json.loads(result.files[0].content) == {"north": 317.25, "south": 310.5}
+
+
+async def test_the_project_s_own_leave_nothing_out_that_their_suite_would_skip():
+    for name in ENDINGS:
+        language = load_plugins().languages[name]
+        assert all((language.summary, language.hello, language.samples)), name
 
 
 NEIGHBOURS = {

@@ -27,10 +27,12 @@ def by_shell(script):
 
 
 FAULTS = [
-    (replace(PYTHON, summary=""), "its_description_is_whole"),
+    (replace(PYTHON, summary="two\nlines"), "a_line_sums_it_up"),
+    (replace(PYTHON, executables=()), "its_description_is_whole"),
     (replace(PYTHON, aliases=("py", "py")), "its_description_is_whole"),
     (replace(PYTHON, extensions=("py",)), "its_description_is_whole"),
     (replace(PYTHON, hello="print('Hello')"), "hello"),
+    (replace(by_shell("exec nowhere"), hello=""), "hello"),
     (by_shell('python3 "$0" </dev/null'), "input_arrives_as_given"),
     (by_shell('python3 "$0" $@'), "arguments_arrive_as_given"),
     (by_shell('python3 "$0" "$@"; echo more'), "arguments_arrive_as_given"),
@@ -82,6 +84,16 @@ async def test_the_fault_is_found(language, name):
 async def test_a_good_language_passes():
     for name in sorted({name for _, name in FAULTS}):
         await run(name, PYTHON)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "name"),
+    [("summary", "a_line_sums_it_up"), ("hello", "hello"), ("samples", "every_sample_is_there")],
+)
+async def test_what_a_language_leaves_out_is_skipped_by_its_name(left_out, name):
+    """Ten lines are a whole plugin: they pass, and are told what was not tried."""
+    with pytest.raises(pytest.skip.Exception, match=rf"^Language\({left_out}=\.\.\.\) is left out: "):
+        await run(name, replace(PYTHON, **{left_out: ""}))
 
 
 def test_a_missing_sample_is_named_with_what_it_must_do():

@@ -56,10 +56,15 @@ def test_any_argument_arrives(shell, args):
     assert ran.stdout.split(b"\0")[:-1] == list(map(to_bytes, ["first", *args]))
 
 
+@pytest.mark.parametrize("size", [4000, 4096, 100_000])
+def test_long_arguments_arrive(shell, size):
+    assert once(shell, "/usr/bin/printf", "%s", "x" * size).stdout == b"x" * size
+
+
 @guests
-@given(env=st.dictionaries(names, texts, max_size=6))
-def test_any_variable_arrives_and_none_disturbs_the_guest(shell, env):
-    ran = once(shell, "env", "-0", build=("true",), env=env)
+@given(env=st.dictionaries(names, texts, max_size=6), build=st.sampled_from([(), ("true",)]))
+def test_any_variable_arrives_and_none_disturbs_the_guest(shell, env, build):
+    ran = once(shell, "env", "-0", build=build, env=env)
     assert ran.outcome.status == "success"
     seen = dict(line.split(b"=", 1) for line in ran.stdout.split(b"\0")[:-1])
     assert {name: seen.get(to_bytes(name)) for name in env} == {name: to_bytes(value) for name, value in env.items()}

@@ -8,13 +8,15 @@ take raw bytes that follow it. So the script is the same for every language and 
 What shapes it:
 
 - The reader goes on reading while a job runs, and ends everything when the owner closes the stream, as SIGKILL does
-  too. So a job is the left side of a pipeline whose right side is the reader, and its input comes from a file. It is
-  not a background job, for those have SIGINT ignored, which a program can neither miss nor always undo.
+  too. So job and reader are the two sides of a pipeline, and a job's input comes from a file. It is not a background
+  job, for those have SIGINT ignored, which a program can neither miss nor always undo.
 - The first process waits for that pipeline, and so reaps the orphans of jobs.
-- Between the reader and a program stand two shells: a program that kills its parent leaves one that tells the end.
+- Above a program stand two shells: a program that kills its parent leaves one that tells the end.
+- A shell costs its fork, so those that a job needs stand by too: where no interpreter does, the one that becomes
+  the program waits for its command line from the reader (descriptor 6). Builds and jobs after the first fork theirs.
 - A job's standard error is not the guest's: what the shell itself has to say (`Killed`) is not the program's output.
-- A standby interpreter waits for its source on a named pipe. The reader opens the other end (descriptor 6), which
-  takes until the interpreter has opened its own, and removes the name: whatever opens the source later, for a
+- A standby interpreter waits for its source on a named pipe. The reader opens the other end (6 again), which takes
+  until the interpreter has opened its own, and removes the name: whatever opens the source later, for a
   traceback say, finds the file that a job writes there.
 - Only as process 1 of its own namespace may the guest end "all processes".
 """
@@ -56,14 +58,18 @@ finish() {{
   printf '%s %s %s %s %s %s\\n' "$1" "$2" "$3" "$o" "$m" "$t" >&5
 }}
 end_jobs() {{ [ $$ = 1 ] && kill -9 -1; }}
-run() {{ ( ( exec "$@" <{STATE}/stdin >&4 2>&5 3<&- 4>&- 5>&- ); exit $? ); }}
+run() {{ ( ( exec "$@" <{STATE}/stdin >&4 2>&5 3<&- 4>&- 5>&- 6>&- ); exit $? ); }}
+run_later() {{ ( ( IFS= read -r job && eval "exec $job <{STATE}/stdin >&4 2>&5 3<&- 4>&- 5>&-" ); exit $? ); }}
+tell() {{ read -r b <{STATE}/boundary && finish "$b" run $1 || end_jobs; }}
 serve() {{ while IFS= read -r line; do eval "$line"; done; end_jobs; }}
-if [ $# = 0 ]; then serve <&3; exit; fi
+if [ $# = 0 ]; then
+  {{ exec 6>&1 >&4; serve; }} <&3 | {{ run_later; tell $?; }}
+  exit
+fi
 f=$1 kept=$2
 mkfifo "$f" || exit 70
 shift 2
-{{ run "$@"; c=$?; read -r b <{STATE}/boundary && finish "$b" run $c || end_jobs; }} |
-  {{ {{ [ "$kept" ] || {{ exec 6>"$f" && rm "$f"; }}; }} && serve || end_jobs; }} <&3
+{{ run "$@"; tell $?; }} | {{ {{ [ "$kept" ] || {{ exec 6>"$f" && rm "$f"; }}; }} && serve || end_jobs; }} <&3
 """
 
 

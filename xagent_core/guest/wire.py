@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from xagent_core.abc.language import Program
@@ -53,6 +53,12 @@ def _words(argv: Iterable[str]) -> str:
     return " ".join(map(quote, argv))
 
 
+def _command(argv: Sequence[str], env: Mapping[str, str]) -> str:
+    """A command by `env`, since names may be those of the guest's own variables, or read-only in its shell."""
+    settings = " ".join(f"{name}={quote(value)}" for name, value in env.items())
+    return f"env {settings} {_words(argv)}" if env else _words(argv)
+
+
 def _escaped(content: bytes) -> str:
     """`content` as an argument of `printf %b`, in single quotes."""
     return "'" + "".join([_ESCAPED[byte] for byte in content]) + "'"
@@ -95,15 +101,16 @@ def job_message(program: Program, request: ExecutionRequest, *, boundary: str, m
         parts.append(write_lines(f"{STATE}/stdin", request.stdin))
     mark = quote(boundary)
     parts.append(write_lines(quote(program.source_name), program.source))
+    run = _command(program.run, program.env)
     if program.standby:
         job = f"echo {mark} >{STATE}/boundary; {_hand_over(program)}"
+    elif not program.build and not more and len(run) <= _INLINE:
+        job = f"echo {mark} >{STATE}/boundary; printf '%s\\n' {quote(run)} >&6; exec 6>&-"
     else:
-        # By `env`, since the names may be those of the guest's own variables, or read-only in its shell.
-        prefix = f"env {' '.join(f'{name}={quote(value)}' for name, value in program.env.items())} "
-        run = f"run {prefix if program.env else ''}"
-        job = f"{run}{_words(program.run)}; finish {mark} run $?"
+        job = f"run {run}; finish {mark} run $?"
         if program.build:
-            job = f"{run}{_words(program.build)}; c=$?; finish {mark} build $c; [ $c = 0 ] && {{ {job}; }}"
+            build = _command(program.build, program.env)
+            job = f"run {build}; c=$?; finish {mark} build $c; [ $c = 0 ] && {{ {job}; }}"
         # Where the job has killed the reader, the guest has nothing more to do.
         job = f"{{ {job}; }} | serve <&3{'' if more else '; exit'}"
     begin = f"echo {mark} start 0 - - - >&4"

@@ -16,6 +16,7 @@ __all__ = ["FakeJob", "message_kind", "parse_job"]
 _BOUNDARY: Final = re.compile(rb"\x1exagent-[0-9a-f]+")
 _INLINE_FILE: Final = re.compile(r"b='([^']*)'; printf %b \"\$b\" >(.+) \|\| full=1")
 _RAW_FILE: Final = re.compile(r"\{ (dd .*?); \} \| \{ cat >(.+?) \|\| .*")
+_LATER: Final = re.compile(r"printf '%s\\n' ('.*') >&6;")
 _DD: Final = re.compile(r"dd bs=(\d+) count=(\d+)")
 _ESCAPE: Final = re.compile(rb"\\(?:n|0([0-7]{3}))")
 
@@ -98,7 +99,9 @@ def _with_newlines(text: str) -> str:
 
 
 def _commands(line: str) -> list[list[str]]:
-    """The argv of each `run` command in a line of shell, the program's last."""
+    """The argv of each command in a line of shell that runs a job, the program's last."""
+    if later := _LATER.search(line):
+        return [shlex.split(_with_newlines(shlex.split(later[1])[0]))]
     lexer = shlex.shlex(_with_newlines(line), posix=True, punctuation_chars=";|&")
     lexer.whitespace_split = True
     lexer.commenters = ""

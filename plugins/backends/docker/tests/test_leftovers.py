@@ -141,8 +141,8 @@ async def test_the_reaper_takes_what_dead_owners_left(image: str, client: APICli
     removed = await backend.reap()
 
     await backend.aclose()
-    assert not exists(client, container)
-    # Engines of other tests reap too, and may have been faster.
+    # Engines of other tests reap too, and may have been faster, or be at it.
+    assert await gone(client, container, within=10)
     line = f"docker container {container[:12]}: its owner, process {dead.pid}, is dead"
     assert [entry for entry in removed if container[:12] in entry] in ([line], [])
 
@@ -175,9 +175,11 @@ async def test_the_reaper_judges_owners_elsewhere_by_their_deadline(
     await backend.reap()
 
     await backend.aclose()
-    assert exists(client, container) is stays
     if stays:
+        assert exists(client, container)
         client.remove_container(container)
+    else:
+        assert await gone(client, container, within=10)
 
 
 def test_a_process_id_that_is_used_again_is_another_owner() -> None:

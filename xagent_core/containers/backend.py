@@ -150,8 +150,8 @@ class ContainerBackend(Backend, Generic[S]):
         service, removed = await self._connect(), []
         for container, labels in (await service.sandboxes()).items():
             why = why_removable(labels, seen_from=self._own())
-            # What the service is removing by itself is not said to be our doing, nor said again by the next reaper.
-            if why and await service.remove(container):
+            # What the service is removing by itself, or another reaper has removed, is not said to be our doing.
+            if why and await service.remove(container) == "removed":
                 removed.append(f"{self.name} container {container[:12]}: {why}")
         return removed
 

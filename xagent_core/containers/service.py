@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, ParamSpec, Self, TypeVar
+from typing import Final, Literal, ParamSpec, Self, TypeAlias, TypeVar
 
 from xagent_core.abc.backend import Capabilities, SandboxSpec
 from xagent_core.containers.endpoint import Endpoint
@@ -26,10 +26,11 @@ from xagent_core.errors import (
     SandboxStartError,
 )
 
-__all__ = ["Advice", "Service", "ServiceChoice", "unavailable"]
+__all__ = ["Advice", "Removal", "Service", "ServiceChoice", "unavailable"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Removal: TypeAlias = Literal["removed", "gone", "ending"]
 
 # Starts and kills of sandboxes wait for the service, which does about as many at once on a few cores.
 _THREADS: Final = 8
@@ -162,11 +163,11 @@ class Service(ABC):
         """
 
     @abstractmethod
-    async def remove(self, container: str) -> bool:
+    async def remove(self, container: str) -> Removal:
         """Kills a container and removes it, in whatever state it is; one that is gone already is fine.
 
         Returns:
-            Whether it is gone now; otherwise the service is about to remove it by itself.
+            `removed` by this call, `gone` before it, or `ending`: the service is about to remove it by itself.
 
         Raises:
             BackendError: The service could not do it or does not answer.

@@ -49,7 +49,7 @@ class OwnerConformance(BackendSuite, suite=True):
         work = busy if state == "busy" else idle
         guest = guest_command(source_name=mark, standby=work, keep_pipe=state == "busy")
         spec = spec_of(engine, *guest)
-        async with _owner(backend, spec) as owner:
+        async with owner_process(backend, spec) as owner:
             assert await seen(mark)
             await _end(owner)
             assert await gone(mark, within=_SECONDS), f"left: {processes(mark)}"
@@ -64,8 +64,8 @@ class OwnerConformance(BackendSuite, suite=True):
         try:
             async with (
                 started(engine) as own,
-                _owner(backend, spec_of(engine, *deaf, living)) as neighbour,
-                _owner(backend, spec_of(engine, *deaf, dead)) as owner,
+                owner_process(backend, spec_of(engine, *deaf, living)) as neighbour,
+                owner_process(backend, spec_of(engine, *deaf, dead)) as owner,
             ):
                 assert await seen(living)
                 assert await seen(dead)
@@ -96,7 +96,7 @@ class OwnerConformance(BackendSuite, suite=True):
 
 
 @contextlib.asynccontextmanager
-async def _owner(backend: BackendSource, spec: SandboxSpec) -> AsyncIterator[subprocess.Popen[bytes]]:
+async def owner_process(backend: BackendSource, spec: SandboxSpec) -> AsyncIterator[subprocess.Popen[bytes]]:
     """Another process, which owns a sandbox until it is ended."""
     command = [sys.executable, "-m", "xagent_core.testing.backends.owner"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -260,15 +260,15 @@ def reap(mounts: Path = MOUNTS) -> list[str]:
         owner = _owner_of(folder.name)
         if owner is None or owner.state(seen_from=me) != "dead":
             continue
-        # Another process's reaper may be at it too.
+        # Another process's reaper may be at it too: whoever removes the folder says so.
         with contextlib.suppress(OSError):
             groups = [*folder.glob("*/"), folder]
             for group in groups:
                 with contextlib.suppress(OSError):
                     _end(group)
                     group.rmdir()
-        if not folder.exists():
-            removed[f"control groups of process {owner.pid}, which has ended ({folder.name})"] = None
+                    if group == folder:
+                        removed[f"control groups of process {owner.pid}, which has ended ({folder.name})"] = None
     return list(removed)
 
 

@@ -15,7 +15,7 @@ from requests.exceptions import RequestException
 from xagent_core.abc.backend import Capabilities, SandboxSpec
 from xagent_core.containers.images import Image
 from xagent_core.containers.render import unheld
-from xagent_core.containers.service import Advice, Service, ServiceChoice, unavailable
+from xagent_core.containers.service import Advice, Removal, Service, ServiceChoice, unavailable
 from xagent_core.errors import BackendError, BackendUnavailableError, ImageNotFoundError, SandboxStartError
 from xagent_docker.capabilities import capabilities_of
 from xagent_docker.container import container_config
@@ -51,7 +51,6 @@ class Daemon(Service):
 
     Attributes:
         client: The SDK's client; its methods block, so they go through `call`.
-        version: Of its API, as the SDK and the daemon have agreed.
         info: What `docker info` tells.
     """
 
@@ -130,18 +129,19 @@ class Daemon(Service):
         except APIError as error:
             raise SandboxStartError(COMPONENT, f"the daemon could not start it: {error.explanation}") from error
 
-    async def remove(self, container: str) -> bool:
+    async def remove(self, container: str) -> Removal:
         """Removes a container by force, or leaves it to the removal that the daemon began by itself."""
         try:
             await self.call(f"remove {container[:12]}", self.client.remove_container, container, force=True, v=True)
         except APIError as error:
             # 409: "removal of container ... is already in progress", since it had ended by itself.
             if "already in progress" in str(error.explanation):
-                return False
-            if error.status_code != 404:
-                cause = f"the daemon could not remove {container}: {error.explanation}"
-                raise BackendError(COMPONENT, cause) from error
-        return True
+                return "ending"
+            if error.status_code == 404:
+                return "gone"
+            cause = f"the daemon could not remove {container}: {error.explanation}"
+            raise BackendError(COMPONENT, cause) from error
+        return "removed"
 
     async def sandboxes(self) -> Mapping[str, Mapping[str, str]]:
         """Lists containers in all states."""

@@ -55,7 +55,7 @@ class DockerSandbox(ContainerSandbox):
         self._events.forget(self._container)
 
     async def _remove(self) -> None:
-        if not self._end_seen.removed.is_set() and not await self._service.remove(self._container):
+        if not self._end_seen.removed.is_set() and await self._service.remove(self._container) == "ending":
             await _first(self._end_seen.removed, self._events.lost, within=_END_SECONDS)
 
 

@@ -20,7 +20,7 @@ from xagent_core.abc.backend import Capabilities, SandboxSpec
 from xagent_core.containers.endpoint import Endpoint
 from xagent_core.containers.images import Image
 from xagent_core.containers.render import unheld
-from xagent_core.containers.service import Advice, Service, ServiceChoice, unavailable
+from xagent_core.containers.service import Advice, Removal, Service, ServiceChoice, unavailable
 from xagent_core.errors import BackendError, BackendUnavailableError, ImageNotFoundError, SandboxStartError
 from xagent_podman.capabilities import capabilities_of, reaches_internet
 from xagent_podman.container import container_spec, write_profile
@@ -164,7 +164,7 @@ class PodmanService(Service):
         state: Mapping[str, Any] = found["State"]
         return state
 
-    async def remove(self, container: str) -> bool:
+    async def remove(self, container: str) -> Removal:
         """Removes a container by force; asks again where Podman's own removal of one that has ended is in the way."""
         pauses = iter(_PAUSES)
         while True:
@@ -172,14 +172,14 @@ class PodmanService(Service):
                 await self.call(f"remove {container[:12]}", _delete, self._client, f"containers/{container}")
             except (APIError, SandboxStartError) as error:
                 if isinstance(error, APIError) and error.status_code == 404:
-                    return True
+                    return "gone"
                 # "container state improper: stopped", with the status 500.
                 if (pause := next(pauses, None)) is None:
                     words = str(error.explanation) if isinstance(error, APIError) else error.cause
                     raise BackendError(COMPONENT, f"the service could not remove {container}: {words}") from error
                 await asyncio.sleep(pause)
             else:
-                return True
+                return "removed"
 
     async def sandboxes(self) -> Mapping[str, Mapping[str, str]]:
         """Lists containers in all states."""

@@ -89,10 +89,11 @@ def wake(endpoint: Endpoint) -> None:
         with suppress(FileNotFoundError, ConnectionRefusedError):
             endpoint.check()
             return
-        # In a session of its own, since it serves others, too, and outlives this process by a few seconds.
+        # In a session and a folder of its own, since it serves others, too, and outlives this process by a few
+        # seconds; and where it stands, conmon leaves an empty file `oom` when a container runs out of memory.
         command = ["setsid", "--fork", "podman", "system", "service", f"--time={_IDLE_SECONDS}", endpoint.url]
         null = subprocess.DEVNULL
-        subprocess.run(command, stdin=null, stdout=null, stderr=null, check=False)
+        subprocess.run(command, cwd=folder, stdin=null, stdout=null, stderr=null, check=False)
         _await(endpoint)
     finally:
         os.close(lock)

@@ -70,7 +70,7 @@ def _reasons(results: Results) -> Iterator[str]:
     if "bash, pool full" in missed:
         reasons.append(
             "bash: it reads its script bit by bit, so it cannot be started before the script is known, as other "
-            "interpreters are: its own start, two shells between it and the guest, and the engine's stream are paid."
+            "interpreters are: its own start and the engine's stream are paid."
         )
     if "bubblewrap, pool empty" in missed:
         reasons.append(

@@ -1,4 +1,4 @@
-"""`xagent clean` on real engines: it takes what dead owners left, says so, and touches nothing of those who live."""
+"""What dead owners left on real engines: who takes it, who says so, and what is not touched beside it."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ def crash(owner: int) -> None:
 
 
 @pytest.mark.parametrize("backend", EACH_BACKEND)
-async def test_it_takes_and_names_what_the_dead_left_and_nothing_of_the_living(backend, monkeypatch):
+async def test_clean_takes_and_names_what_the_dead_left_and_nothing_of_the_living(backend, monkeypatch):
     # Engines reap too, and what another one was first to remove is not told: this one does not, others may.
     monkeypatch.setattr("xagent_core.engine._REAP_SECONDS", 3600)
     living, lines, told = new_mark(), [], []
@@ -77,3 +77,22 @@ async def test_it_takes_and_names_what_the_dead_left_and_nothing_of_the_living(b
         assert await answers(own)
         assert (await running).output == "lived\n"
         assert not set(lines) & set(await asyncio.to_thread(clean, backend))
+
+
+@pytest.mark.parametrize("backend", EACH_BACKEND)
+async def test_any_later_engine_takes_it_without_being_told(backend):
+    mark = new_mark()
+    async with Engine(backend, pool=PoolConfig(ready=0)) as engine:
+        spec = spec_of(engine, *DEAF, mark)
+    async with owner_process(backend, spec) as process:
+        assert await seen(mark)
+        owner = owner_of(process.pid)
+        crash(owner.pid)
+        process.wait()
+        async with Engine(backend, pool=PoolConfig(ready=0)):
+            for _ in range(100):
+                if not left_by(backend, owner):
+                    break
+                await asyncio.sleep(0.1)
+    assert left_by(backend, owner) == []
+    assert not processes(mark)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from xagent_podman.endpoint import DEFAULT, find_endpoint
 
-from xagent_core import BackendUnavailableError
+from xagent_core import BackendUnavailableError, Engine
 from xagent_core.containers.endpoint import Endpoint
 
 WAKE = """
@@ -102,9 +105,28 @@ def test_processes_that_need_it_at_the_same_time_start_one_service(folder: Path)
     (service,) = services(url)
     # Not in the caller's folder, which would stay in use, and get files of Podman's.
     assert Path(f"/proc/{service}/cwd").resolve() == folder / "podman"
-    while services(url):  # until it has ended by itself
-        time.sleep(0.2)
+    wait_for_its_end(url)  # which comes by itself
     assert not Path(url.removeprefix("unix://")).exists()
+
+
+@pytest.mark.engine("podman")
+async def test_a_service_that_has_ended_is_started_again(
+    folder: Path, home: Path, make_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "podman-connections.json").unlink()
+    url = f"unix://{folder}/podman/podman.sock"
+    monkeypatch.setattr("xagent_podman.endpoint._default_socket", lambda _: url.removeprefix("unix://"))
+    async with make_engine() as engine:
+        for _ in range(2):
+            assert (await engine.execute("echo served", language="bash")).output == "served\n"
+            (service,) = services(url)
+            os.kill(int(service), signal.SIGTERM)  # As it does by itself when it has had no client for a while.
+            await asyncio.to_thread(wait_for_its_end, url)
+
+
+def wait_for_its_end(url: str) -> None:
+    while services(url):
+        time.sleep(0.1)
 
 
 def services(url: str) -> list[str]:

@@ -9,8 +9,9 @@ import pytest
 
 from tests.host import HostBackend, run_job
 from xagent_core import InputFile, InvalidRequestError, SandboxLostError
-from xagent_core.guest.health import is_alive
+from xagent_core.guest.health import answer, is_alive
 from xagent_core.guest.script import guest_command
+from xagent_core.guest.wire import files_message, new_boundary
 
 # An interpreter of shell scripts that stands by as python does: it opens its source once, and reads all of it.
 STANDBY = ("python3", "-c", "import os; text = open('main.x').read(); os.execvp('sh', ['sh', '-c', text])")
@@ -118,7 +119,7 @@ async def test_output_of_just_the_limit_is_whole(host, mode):
 
 
 @pytest.mark.parametrize("mode", ["cold", "standby"])
-@pytest.mark.parametrize("size", [3000, 200_000])
+@pytest.mark.parametrize("size", [3000, 20_000, 200_000])
 async def test_files_that_do_not_fit_are_refused_and_the_stream_stays_in_step(shell, mode, size):
     host = HostBackend(shell, scratch="64k")
     try:
@@ -129,6 +130,16 @@ async def test_files_that_do_not_fit_are_refused_and_the_stream_stays_in_step(sh
         assert await is_alive(sandbox, within=2)
     finally:
         await host.aclose()
+
+
+@pytest.mark.parametrize("size", [3000, 20_000, 200_000])
+async def test_a_file_that_cannot_be_opened_leaves_the_stream_in_step(host, size):
+    sandbox = await host.guest()
+    for path, code in (("a/b", 0), ("a", 1), ("c", 0)):
+        boundary = new_boundary()
+        message = files_message(path, b"x" * size, boundary=boundary)
+        mark = await answer(sandbox, message, boundary=boundary, within=5)
+        assert (path, mark and mark.code) == (path, code)
 
 
 async def test_five_megabytes_of_source(host, mode):

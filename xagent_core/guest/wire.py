@@ -24,8 +24,8 @@ __all__ = [
     "write_lines",
 ]
 
-# Up to this size the shell writes a file itself; above it, starting dd costs less than reading the escaped
-# text byte by byte, as shells must.
+# Up to this size, escaped, the shell writes a file itself; above it, starting dd costs less than reading the text byte
+# by byte, as shells must.
 _INLINE: Final = 4 * 1024
 _BLOCK: Final = 64 * 1024
 _ESCAPED: Final = [
@@ -59,9 +59,10 @@ def _command(argv: Sequence[str], env: Mapping[str, str]) -> str:
     return f"env {settings} {_words(argv)}" if env else _words(argv)
 
 
-def _escaped(content: bytes) -> str:
-    """`content` as an argument of `printf %b`, in single quotes."""
-    return "'" + "".join([_ESCAPED[byte] for byte in content]) + "'"
+def _inline(content: bytes) -> str:
+    """`content` as an argument of `printf %b`, in single quotes; empty where dd is to write it."""
+    escaped = "".join([_ESCAPED[byte] for byte in content]) if len(content) <= _INLINE else ""
+    return f"'{escaped}'" if len(content) <= len(escaped) <= _INLINE else ""
 
 
 def write_lines(target: str, content: bytes) -> bytes:
@@ -69,8 +70,12 @@ def write_lines(target: str, content: bytes) -> bytes:
 
     When the scratch space is full, what is left of the raw bytes is read all the same: the next line follows them.
     """
-    if len(content) <= _INLINE:
-        return encode_line(f'b={_escaped(content)}; printf %b "$b" >{target} || full=1\n')
+    if escaped := _inline(content):
+        return encode_line(f'b={escaped}; printf %b "$b" >{target} || full=1\n')
+    if len(content) <= _BLOCK:
+        # dd has read a block whole before it writes; where there is no file to write to, it has not been started.
+        read = f"dd bs={len(content)} count=1 iflag=fullblock"
+        return encode_line(f"{{ {read} || full=1; }} >{target} || {{ full=1; {read} of=/dev/null; }}\n") + content
     blocks, rest = divmod(len(content), _BLOCK)
     reads = f"dd bs={_BLOCK} count={blocks} iflag=fullblock; " if blocks else ""
     reads += f"dd bs={rest} count=1 iflag=fullblock; " if rest else ""
@@ -120,7 +125,7 @@ def job_message(program: Program, request: ExecutionRequest, *, boundary: str, m
 
 def _hand_over(program: Program) -> str:
     """Gives the standby interpreter its source through the pipe that it has open, and then the end of it."""
-    if len(program.source) <= _INLINE:
+    if _inline(program.source):
         return 'printf %b "$b" >&6; exec 6>&-'
     # What is more than a pipe holds waits until it is read: the reader of messages must not wait with it.
     return f"{{ cat {quote(program.source_name)} & }} >&6; exec 6>&-"

@@ -15,7 +15,7 @@ __all__ = ["FakeJob", "message_kind", "parse_job"]
 
 _BOUNDARY: Final = re.compile(rb"\x1exagent-[0-9a-f]+")
 _INLINE_FILE: Final = re.compile(r"b='([^']*)'; printf %b \"\$b\" >(.+) \|\| full=1")
-_RAW_FILE: Final = re.compile(r"\{ (dd .*?); \} \| \{ cat >(.+?) \|\| .*")
+_RAW_FILE: Final = re.compile(r"\{ (dd .*?); \} (?:\| \{ cat )?>(.+?) \|\| .*")
 _LATER: Final = re.compile(r"printf '%s\\n' ('.*') >&6;")
 _DD: Final = re.compile(r"dd bs=(\d+) count=(\d+)")
 _ESCAPE: Final = re.compile(rb"\\(?:n|0([0-7]{3}))")

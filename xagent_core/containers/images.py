@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xagent_core.abc.backend import SandboxSpec
 from xagent_core.abc.language import Packages
+from xagent_core.containers.advice import without_registry
 from xagent_core.errors import ImageNotFoundError
 
 if TYPE_CHECKING:
     from xagent_core.containers.service import Service
 
-__all__ = ["Image", "ImageChoice", "runtime_image", "without_registry"]
+__all__ = ["Image", "ImageChoice", "runtime_image"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,26 +38,6 @@ class Image:
 def runtime_image(language: str) -> str:
     """The name of xagent's own image for a language, which `xagent images build` makes."""
     return f"xagent-runtime-{re.sub('[^a-z0-9]+', '-', language.lower()).strip('-')}:latest"
-
-
-def without_registry(image: str, backend: str, *, builds: Sequence[str] = ()) -> str:
-    """What somebody can do who cannot have an image pulled.
-
-    Args:
-        image: Its name; empty where there is none that could be pulled.
-        backend: The backend's name, which is that of its engine's command.
-        builds: The languages for which `xagent images build` makes another one that takes its place.
-
-    Returns:
-        A clause for the end of a sentence.
-    """
-    if builds:
-        return f"run `xagent images build {' '.join(builds)} --backend {backend}`, which needs no registry"
-    by_hand = f"bring it there by hand (`{backend} pull {image}`, or `{backend} load` from a file), " if image else ""
-    return (
-        f"{by_hand}name {'another' if image else 'an'} image in the table [backends.{backend}.images], or use "
-        "`--backend bubblewrap`, which takes the programs of this machine"
-    )
 
 
 class ImageChoice:

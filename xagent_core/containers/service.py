@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import socket
-import ssl
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,18 +12,18 @@ from dataclasses import dataclass
 from typing import Final, Literal, ParamSpec, Self, TypeAlias, TypeVar
 
 from xagent_core.abc.backend import Capabilities, SandboxSpec
+from xagent_core.containers.advice import Advice, unavailable
 from xagent_core.containers.endpoint import Endpoint
 from xagent_core.containers.images import Image
 from xagent_core.containers.streams import AttachedStreams
 from xagent_core.errors import (
     BackendError,
-    BackendPermissionError,
     BackendUnavailableError,
     ImageNotFoundError,
     SandboxStartError,
 )
 
-__all__ = ["Advice", "Removal", "Service", "ServiceChoice", "unavailable"]
+__all__ = ["Removal", "Service", "ServiceChoice"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,27 +32,6 @@ Removal: TypeAlias = Literal["removed", "gone", "ending"]
 # Starts and kills of sandboxes wait for the service, which does about as many at once on a few cores.
 _THREADS: Final = 8
 _ATTACH: Final = "stream=1&stdin=1&stdout=1&stderr=1"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Advice:
-    """What is said to a user of one engine when it does not work.
-
-    Attributes:
-        component: The backend's name.
-        service: What the engine's users call it: `Docker daemon`.
-        start: How it is started or found.
-        permit: What a user does who may not use it.
-        certificates: Where its certificates are.
-        refusals: Advice by words of the service, in lower case.
-    """
-
-    component: str
-    service: str
-    start: str
-    permit: str
-    certificates: str = ""
-    refusals: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -272,58 +248,3 @@ class Service(ABC):
     def _refused(self, doing: str, words: str) -> SandboxStartError:
         fix = next((fix for part, fix in self.advice.refusals.items() if part in words.lower()), "")
         return SandboxStartError(self.advice.component, f"the {self.advice.service} could not {doing}: {words}", fix)
-
-
-def unavailable(error: BaseException, endpoint: Endpoint, advice: Advice) -> BackendUnavailableError:
-    """Why a service could not be reached at all.
-
-    Args:
-        error: What was raised by the SDK, its HTTP library, or the kernel.
-        endpoint: The service's address.
-        advice: The engine's words.
-    """
-    where, name, service = f"{endpoint.url} (from {endpoint.source})", advice.component, advice.service
-    _close_sockets(error)
-    for cause in _causes(error):
-        if isinstance(cause, PermissionError):
-            return BackendPermissionError(name, f"this user may not use {where}", advice.permit)
-        if isinstance(cause, FileNotFoundError):
-            return BackendUnavailableError(
-                name,
-                f"no {service} runs: there is no socket at {where}",
-                f"Install {service.partition(' ')[0]}. {advice.start}",
-            )
-        if isinstance(cause, ConnectionRefusedError):
-            return BackendUnavailableError(name, f"no {service} listens at {where}", advice.start)
-        if isinstance(cause, ssl.SSLError):
-            return BackendUnavailableError(
-                name, f"no secure connection to {where}: {cause.reason or cause}", advice.certificates
-            )
-        if isinstance(cause, TimeoutError):
-            return BackendUnavailableError(
-                name, f"the {service} at {where} does not answer in time", "See the log of the service."
-            )
-    return BackendUnavailableError(name, f"the {service} at {where} cannot be used: {error}", advice.start)
-
-
-def _close_sockets(error: BaseException) -> None:
-    """Closes what an SDK's `connect` leaves open when it is refused: an error that is kept would keep them, too."""
-    for cause in _causes(error):
-        for frame, _ in traceback.walk_tb(cause.__traceback__):
-            sock = frame.f_locals.get("sock")
-            if isinstance(sock, socket.socket):
-                sock.close()
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that caused it: the HTTP libraries hide causes among arguments."""
-    seen: set[int] = set()
-    stack: list[BaseException] = [error]
-    while stack:
-        current = stack.pop()
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        linked = (current.__cause__, current.__context__, getattr(current, "reason", None), *current.args)
-        stack.extend(link for link in linked if isinstance(link, BaseException))

@@ -13,9 +13,10 @@ from docker.utils import version_lt
 from requests.exceptions import RequestException
 
 from xagent_core.abc.backend import Capabilities, SandboxSpec
+from xagent_core.containers.advice import Advice, unavailable
 from xagent_core.containers.images import Image
 from xagent_core.containers.render import unheld
-from xagent_core.containers.service import Advice, Removal, Service, ServiceChoice, unavailable
+from xagent_core.containers.service import Removal, Service, ServiceChoice
 from xagent_core.errors import BackendError, BackendUnavailableError, ImageNotFoundError, SandboxStartError
 from xagent_docker.capabilities import capabilities_of
 from xagent_docker.container import container_config

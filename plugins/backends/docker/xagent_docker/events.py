@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from xagent_core.abc.backend import SandboxExit
-from xagent_core.containers.service import unavailable
+from xagent_core.containers.advice import unavailable
 from xagent_docker.daemon import Daemon
 
 __all__ = ["End", "Events"]

@@ -17,10 +17,11 @@ from podman.errors import APIError, PodmanError
 from requests.exceptions import RequestException
 
 from xagent_core.abc.backend import Capabilities, SandboxSpec
+from xagent_core.containers.advice import Advice, unavailable
 from xagent_core.containers.endpoint import Endpoint
 from xagent_core.containers.images import Image
 from xagent_core.containers.render import unheld
-from xagent_core.containers.service import Advice, Removal, Service, ServiceChoice, unavailable
+from xagent_core.containers.service import Removal, Service, ServiceChoice
 from xagent_core.errors import BackendError, BackendUnavailableError, ImageNotFoundError, SandboxStartError
 from xagent_podman.capabilities import capabilities_of, reaches_internet
 from xagent_podman.container import container_spec, write_profile

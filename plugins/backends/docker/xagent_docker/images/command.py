@@ -16,8 +16,8 @@ from xagent_core.catalogue import Catalogue
 from xagent_core.cli.interrupt import run_interruptible
 from xagent_core.cli.report import JSON_OPTION, note, print_json, print_table
 from xagent_core.config import load_settings
+from xagent_core.containers.advice import without_registry
 from xagent_core.containers.backend import ContainerBackend
-from xagent_core.containers.images import without_registry
 from xagent_core.containers.service import ServiceChoice
 from xagent_core.errors import InvalidRequestError, UnknownLanguageError, XAgentError
 from xagent_core.owner import Owner

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import resource
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from xagent_podman.container import write_profile
+from xagent_podman.container import container_spec, write_profile
 
-from xagent_core import Engine, ExecutionRequest
+from xagent_core import Engine, ExecutionRequest, Packages
+from xagent_core.abc.backend import SandboxSpec
 
 from .conftest import OwnService
 
@@ -58,6 +61,40 @@ async def test_a_proxy_of_the_services_environment_is_not_passed_on(
             assert "secret" not in (await engine.execute("env", language="bash")).output
     finally:
         service.kill()
+
+
+async def test_a_cache_that_is_emptied_does_no_harm(
+    make_engine: Callable[..., Engine], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    async with make_engine() as engine:
+        assert (await engine.execute("echo first", language="bash")).output == "first\n"
+        shutil.rmtree(folder / "xagent")
+        assert (await engine.execute("echo second", language="bash")).output == "second\n"
+
+
+@pytest.mark.parametrize(("hard", "asked"), [(4000, 4000), (100_000, 1 << 15), (resource.RLIM_INFINITY, 1 << 15)])
+def test_a_service_without_privileges_is_asked_for_no_more_than_it_may_give(
+    hard: int, asked: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (min(hard, 1000), hard))
+    spec = SandboxSpec(
+        command=("sh",),
+        language="bash",
+        image="image",
+        executables=("sh",),
+        packages=Packages(),
+        env=(),
+        memory=2**27,
+        cpus=0.5,
+        processes=64,
+        scratch=2**20,
+        scratch_exec=False,
+    )
+    document = container_spec(spec, name="name", image="image", labels={}, profile=tmp_path, network="")
+    limits = {limit["type"]: (limit["soft"], limit["hard"]) for limit in document["r_limits"]}
+    assert limits["nproc"] == (asked, asked)
+    assert limits["nofile"] == (spec.open_files, spec.open_files)
 
 
 def test_the_list_of_system_calls_is_written_once_and_mended(tmp_path: Path) -> None:

@@ -71,15 +71,12 @@ class PodmanService(Service):
         client: APIClient,
         info: Mapping[str, Any],
         pool: ThreadPoolExecutor,
-        *,
-        profile: Path,
     ) -> None:
         # Only the Docker-compatible request attaches to a container that is not started yet.
         super().__init__(endpoint, choice, api="/v1.41", pool=pool)
         self.info = info
         self.internet = reaches_internet(info)
         self._client = client
-        self._profile = profile
 
     @classmethod
     def _open(cls, choice: ServiceChoice, pool: ThreadPoolExecutor) -> Self:
@@ -93,9 +90,9 @@ class PodmanService(Service):
                 raise unavailable(error, endpoint, _ADVICE) from error
             client.timeout = _CALL_SECONDS
             _check(info, choice.runtime)
-            profile = _profile()
+            _profile()
             opened.pop_all()
-        return cls(endpoint, choice, client, info, pool, profile=profile)
+        return cls(endpoint, choice, client, info, pool)
 
     async def wake(self) -> None:
         """Starts the service again if it has ended since: one that nobody uses does.
@@ -129,7 +126,8 @@ class PodmanService(Service):
             name=name,
             image=image.name,
             labels=labels,
-            profile=self._profile,
+            # Looked at each time: caches are cleaned up while services run.
+            profile=await self.call("write the list of system calls", _profile),
             network=self.choice.network,
         )
         try:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xagent_core.testing.languages import LanguageConformance as LanguageConformance
     from xagent_core.testing.queues import QueueConformance as QueueConformance
     from xagent_core.testing.suite import Conformance as Conformance
+    from xagent_core.testing.suite import fixed as fixed
     from xagent_core.testing.suite import required_fixture as required_fixture
     from xagent_core.testing.suite import waive as waive
     from xagent_core.testing.tools import ToolConformance as ToolConformance
@@ -21,7 +22,7 @@ _HOMES: Final = {
     "queues": "QueueConformance",
     "backends": "BackendConformance",
     "languages": "LanguageConformance",
-    "suite": "Conformance required_fixture waive",
+    "suite": "Conformance fixed required_fixture waive",
     "tools": "ToolConformance",
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -29,20 +29,13 @@ SUITES: Final = {
 }
 """The suite of each kind of registration that has one."""
 
-_FILE: Final = """import pytest
-
-from xagent_core.testing import {suites}
+_FILE: Final = """from xagent_core.testing import fixed, {suites}
 """
 _CLASS: Final = """
 
 class Test{number}({suite}):
 """
-_FIXTURE: Final = """
-    @pytest.fixture(scope="class")
-    @classmethod
-    def {name}(cls):
-        return {value!r}
-"""
+_FIXTURE: Final = "    {name} = fixed({value!r})\n"
 _SETTINGS: Final = "[pytest]\nasyncio_mode = strict\nasyncio_default_fixture_loop_scope = function\n"
 _NOT_RUN: Final = (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED)
 

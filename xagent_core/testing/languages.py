@@ -62,10 +62,7 @@ class LanguageConformance(Conformance, suite=True, fixtures=("language", "backen
     """All that a language promises, on every installed backend that can be used.
 
         class TestPerl(LanguageConformance):
-            @pytest.fixture(scope="class")
-            @classmethod
-            def language(cls):
-                return "perl"
+            language = fixed("perl")
 
     Fixtures:
         language: Required. The language, or the name of an installed one.

@@ -9,10 +9,14 @@ A subclass of a suite is an author's:
 
     @waive("test_a_job_has_a_result", reason="the server of this queue keeps no results")
     class TestMyQueue(QueueConformance):
+        queue = fixed("mine")
+
+A fixture that has to do something first is written out, as a class method of class scope:
+
         @pytest.fixture(scope="class")
         @classmethod  # pytest wants it so for every scope but a function's
-        def queue(cls):
-            return "mine"
+        def queue(cls, my_server):
+            return "mine", {"url": my_server.url}
 
 It is collected whatever its name. It may define the suite's fixtures, and tests and fixtures of its own. Whatever else
 of the suite it replaces is an error when the class is made, and again when pytest collects it. Tests that are
@@ -30,7 +34,7 @@ import pytest
 
 from xagent_core.errors import PluginError
 
-__all__ = ["Conformance", "problems", "required_fixture", "waive"]
+__all__ = ["Conformance", "fixed", "problems", "required_fixture", "waive"]
 
 C = TypeVar("C", bound="type[Conformance]")
 
@@ -111,6 +115,16 @@ def waive(test: str, *, reason: str) -> Callable[[C], C]:
         return suite
 
     return decorate
+
+
+def fixed(value: object) -> Any:
+    """Makes a fixture of class scope that gives a value which is known beforehand.
+
+    Args:
+        value: What it gives.
+    """
+    method: Any = classmethod(lambda _cls: value)
+    return pytest.fixture(scope="class")(method)
 
 
 def required_fixture(what: str) -> Any:

@@ -39,15 +39,8 @@ class ToolConformance(Conformance, suite=True, fixtures=("tool", "call", "failin
     """All that an agent's tool promises.
 
         class TestCalculate(ToolConformance):
-            @pytest.fixture(scope="class")
-            @classmethod
-            def tool(cls):
-                return "calculate"
-
-            @pytest.fixture(scope="class")
-            @classmethod
-            def call(cls):
-                return {"expression": "6 * 7"}
+            tool = fixed("calculate")
+            call = fixed({"expression": "6 * 7"})
 
     Fixtures:
         tool: Required. The tool's registered name, or its registration.

@@ -18,10 +18,7 @@ class BackendConformance(
     """All that a sandbox backend promises; the capabilities that it claims decide what applies.
 
         class TestMine(BackendConformance):
-            @pytest.fixture(scope="class")
-            @classmethod
-            def backend(cls):
-                return MyBackend
+            backend = fixed(MyBackend)
 
     See `BackendSuite` for the further fixtures that a class may define.
     """

@@ -10,19 +10,12 @@ from docker.utils.utils import kwargs_from_env
 from xagent_docker.backend import DockerBackend
 
 from xagent_core.owner import Owner
-from xagent_core.testing import BackendConformance
+from xagent_core.testing import BackendConformance, fixed
 
 
 class TestDocker(BackendConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def backend(cls):
-        return DockerBackend
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def unavailable(cls):
-        return partial(DockerBackend, base_url="unix:///no/such/socket")
+    backend = fixed(DockerBackend)
+    unavailable = fixed(partial(DockerBackend, base_url="unix:///no/such/socket"))
 
     @pytest.fixture(scope="class")
     @classmethod

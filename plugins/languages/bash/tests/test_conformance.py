@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-from xagent_core.testing import LanguageConformance
+from xagent_core.testing import LanguageConformance, fixed
 
 
 class TestBash(LanguageConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def language(cls):
-        return "bash"
+    language = fixed("bash")

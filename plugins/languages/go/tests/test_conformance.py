@@ -5,13 +5,10 @@ from __future__ import annotations
 import pytest
 from xagent_lang_go.language import GO
 
-from xagent_core.testing import LanguageConformance
+from xagent_core.testing import LanguageConformance, fixed
 
 
 class TestGo(LanguageConformance):
     pytestmark = pytest.mark.timeout(900)  # the first to need Go waits until its library is built
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def language(cls):
-        return GO
+    language = fixed(GO)

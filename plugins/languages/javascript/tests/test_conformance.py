@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from xagent_lang_javascript.language import JAVASCRIPT
 
-from xagent_core.testing import LanguageConformance
+from xagent_core.testing import LanguageConformance, fixed
 
 
 class TestJavaScript(LanguageConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def language(cls):
-        return JAVASCRIPT
+    language = fixed(JAVASCRIPT)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from xagent_lang_python.language import PYTHON
 
-from xagent_core.testing import LanguageConformance
+from xagent_core.testing import LanguageConformance, fixed
 
 
 class TestPython(LanguageConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def language(cls):
-        return PYTHON
+    language = fixed(PYTHON)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from xagent_lang_typescript.language import TYPESCRIPT
 
-from xagent_core.testing import LanguageConformance
+from xagent_core.testing import LanguageConformance, fixed
 
 
 class TestTypeScript(LanguageConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def language(cls):
-        return TYPESCRIPT
+    language = fixed(TYPESCRIPT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xagent_core.testing import QueueConformance, waive
+from xagent_core.testing import QueueConformance, fixed, waive
 from xagent_core.testing.redis import RedisServer
 
 ONE_PROCESS = "memory:// is seen by one process alone"
@@ -23,7 +23,4 @@ class TestRedis(QueueConformance):
 @waive("test_a_job_that_outlives_many_leases_runs_once", reason=ONE_PROCESS)
 @waive("test_a_worker_that_is_told_to_end_finishes_what_it_runs", reason=ONE_PROCESS)
 class TestMemory(QueueConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def queue(cls) -> tuple[str, dict[str, object]]:
-        return "docket", {"url": "memory://"}
+    queue = fixed(("docket", {"url": "memory://"}))

@@ -2,74 +2,28 @@
 
 from __future__ import annotations
 
-import pytest
-
-from xagent_core.testing import ToolConformance
+from xagent_core.testing import ToolConformance, fixed
 
 
 class TestReadFile(ToolConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def tool(cls):
-        return "read_file"
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def call(cls):
-        return {"path": "file.txt", "max_lines": 1}
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def failing_call(cls):
-        return {"path": "../file.txt"}
+    tool = fixed("read_file")
+    call = fixed({"path": "file.txt", "max_lines": 1})
+    failing_call = fixed({"path": "../file.txt"})
 
 
 class TestWriteFile(ToolConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def tool(cls):
-        return "write_file"
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def call(cls):
-        return {"path": "new/file.txt", "content": "text"}
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def failing_call(cls):
-        return {"path": "/file.txt", "content": ""}
+    tool = fixed("write_file")
+    call = fixed({"path": "new/file.txt", "content": "text"})
+    failing_call = fixed({"path": "/file.txt", "content": ""})
 
 
 class TestListFiles(ToolConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def tool(cls):
-        return "list_files"
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def call(cls):
-        return {"pattern": "*.txt"}
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def failing_call(cls):
-        return {"path": "nowhere"}
+    tool = fixed("list_files")
+    call = fixed({"pattern": "*.txt"})
+    failing_call = fixed({"path": "nowhere"})
 
 
 class TestEditFile(ToolConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def tool(cls):
-        return "edit_file"
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def call(cls):
-        return {"path": "file.txt", "old_text": "first", "new_text": "first first", "replace_all": True}
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def failing_call(cls):
-        return {"path": "file.txt", "old_text": "third", "new_text": ""}
+    tool = fixed("edit_file")
+    call = fixed({"path": "file.txt", "old_text": "first", "new_text": "first first", "replace_all": True})
+    failing_call = fixed({"path": "file.txt", "old_text": "third", "new_text": ""})

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from xagent_core.testing import ToolConformance
+from xagent_core.testing import ToolConformance, fixed
 
 NOT_PUBLIC = {"url": "http://127.0.0.1:9/"}
 
 
 class TestFetchUrl(ToolConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def tool(cls):
-        return "fetch_url"
+    tool = fixed("fetch_url")
+    failing_call = fixed(NOT_PUBLIC)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -25,17 +23,10 @@ class TestFetchUrl(ToolConformance):
     def call(cls, lasting_site):
         return {"url": lasting_site.url()}
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def failing_call(cls):
-        return NOT_PUBLIC
-
 
 class TestHttpRequest(ToolConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def tool(cls):
-        return "http_request"
+    tool = fixed("http_request")
+    failing_call = fixed(NOT_PUBLIC)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -47,17 +38,10 @@ class TestHttpRequest(ToolConformance):
     def call(cls, lasting_site):
         return {"url": lasting_site.url(), "method": "POST", "json_body": {"swim": True}}
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def failing_call(cls):
-        return NOT_PUBLIC
-
 
 class TestScrapePage(ToolConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def tool(cls):
-        return "scrape_page"
+    tool = fixed("scrape_page")
+    failing_call = fixed(NOT_PUBLIC)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -69,29 +53,13 @@ class TestScrapePage(ToolConformance):
     def call(cls, lasting_site):
         return {"url": lasting_site.url()}
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def failing_call(cls):
-        return NOT_PUBLIC
-
 
 class TestWebSearch(ToolConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def tool(cls):
-        return "web_search"
+    tool = fixed("web_search")
+    call = fixed({"query": "otters"})
+    failing_call = fixed({"query": "lost"})
 
     @pytest.fixture(scope="class")
     @classmethod
     def options(cls, lasting_site):
         return {"providers": ["searxng"], "searxng": {"url": lasting_site.url()}}
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def call(cls):
-        return {"query": "otters"}
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def failing_call(cls):
-        return {"query": "lost"}

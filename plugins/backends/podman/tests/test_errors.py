@@ -138,6 +138,21 @@ async def test_a_runtime_that_podman_does_not_use() -> None:
 
 
 @needs_podman
+async def test_a_container_that_goes_while_it_is_looked_at_is_gone(engine: Engine) -> None:
+    async def watch(container: str) -> str:
+        while await service.state(container):
+            pass
+        return "gone"
+
+    spec = engine.plan(ExecutionRequest(code="", language="bash")).spec
+    for _ in range(5):
+        sandbox = await engine.backend.start(spec)
+        service = await engine.backend._connect()
+        watchers = [watch(sandbox.id) for _ in range(3)]
+        assert await asyncio.gather(sandbox.kill(), *watchers) == [None, "gone", "gone", "gone"]
+
+
+@needs_podman
 async def test_a_service_that_dies_in_the_middle(
     service: OwnService, make_engine: Callable[..., Engine], podman: Callable[..., str]
 ) -> None:

@@ -160,6 +160,11 @@ class PodmanService(Service):
             found = await self.call(f"inspect {container[:12]}", _get, self._client, f"containers/{container}/json")
         except APIError:
             return None
+        except SandboxStartError as error:
+            # The status is 500 where it goes while it is looked at.
+            if "no such container" in error.cause:
+                return None
+            raise
         state: Mapping[str, Any] = found["State"]
         return state
 

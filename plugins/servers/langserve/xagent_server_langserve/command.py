@@ -12,22 +12,8 @@ import typer
 from xagent_core.cli.interrupt import run_interruptible
 from xagent_core.cli.report import note
 from xagent_core.config import Settings, load_settings
+from xagent_core.http import options
 from xagent_core.http.limits import RequestLimits
-from xagent_core.http.options import (
-    AllowedHosts,
-    AskToken,
-    BackendName,
-    Certificate,
-    Entry,
-    Grace,
-    Host,
-    Key,
-    Port,
-    TokenFile,
-    ToolNames,
-    Workspace,
-    open_entry,
-)
 from xagent_core.http.server import serve
 from xagent_core.plugins import load_plugins
 from xagent_core.types import parse_size
@@ -46,22 +32,22 @@ def make_app() -> typer.Typer:
 
 def serve_tools(
     *,
-    host: Host = "127.0.0.1",
-    port: Port = 8000,
-    backend: BackendName = None,
-    workspace: Workspace = None,
-    tools: ToolNames = None,
-    token_file: TokenFile = None,
-    ask_token: AskToken = False,
-    allowed_hosts: AllowedHosts = None,
-    certificate: Certificate = None,
-    key: Key = None,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8000,
+    backend: options.BackendName = None,
+    workspace: options.Workspace = None,
+    tools: options.ToolNames = None,
+    token_file: options.TokenFile = None,
+    ask_token: options.AskToken = False,
+    allowed_hosts: options.AllowedHosts = None,
+    certificate: options.Certificate = None,
+    key: options.Key = None,
     playground: Annotated[bool, typer.Option(help="Serve LangServe's own page for each tool.")] = True,
     max_body: Annotated[str, typer.Option(help="The largest request.")] = "4m",
     max_requests: Annotated[int, typer.Option(min=1, help="Requests that run at once.")] = _LIMITS.concurrent,
     rate: Annotated[float, typer.Option(min=1, help="Requests a minute of one address.")] = _LIMITS.per_minute,
     request_timeout: Annotated[float, typer.Option(min=1, help="Seconds for one request.")] = _LIMITS.seconds,
-    grace: Grace = 10,
+    grace: options.Grace = 10,
 ) -> None:
     """Serve the tools over HTTP with LangServe, and a web page that runs programs.
 
@@ -70,7 +56,7 @@ def serve_tools(
     """
     settings = load_settings()
     limits = RequestLimits(body=parse_size(max_body), concurrent=max_requests, per_minute=rate, seconds=request_timeout)
-    with open_entry(
+    with options.open_entry(
         host,
         port,
         token_file=token_file,
@@ -94,7 +80,7 @@ def serve_tools(
 
 
 async def _serve(
-    entry: Entry,
+    entry: options.Entry,
     settings: Settings,
     *,
     backend: str | None,

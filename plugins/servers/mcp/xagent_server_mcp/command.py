@@ -13,22 +13,8 @@ from xagent_core.cli.interrupt import run_interruptible
 from xagent_core.cli.report import note
 from xagent_core.config import load_settings
 from xagent_core.engine import Engine
+from xagent_core.http import options
 from xagent_core.http.limits import RequestLimits
-from xagent_core.http.options import (
-    AllowedHosts,
-    AskToken,
-    BackendName,
-    Certificate,
-    Entry,
-    Grace,
-    Host,
-    Key,
-    Port,
-    TokenFile,
-    ToolNames,
-    Workspace,
-    open_entry,
-)
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
@@ -46,17 +32,17 @@ def make_app() -> typer.Typer:
 def serve_tools(
     *,
     over_http: Annotated[bool, typer.Option("--http", help="Speak streamable HTTP at /mcp, and not stdio.")] = False,
-    host: Host = "127.0.0.1",
-    port: Port = 8001,
-    backend: BackendName = None,
-    workspace: Workspace = None,
-    tools: ToolNames = None,
-    token_file: TokenFile = None,
-    ask_token: AskToken = False,
-    allowed_hosts: AllowedHosts = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    grace: Grace = 10,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8001,
+    backend: options.BackendName = None,
+    workspace: options.Workspace = None,
+    tools: options.ToolNames = None,
+    token_file: options.TokenFile = None,
+    ask_token: options.AskToken = False,
+    allowed_hosts: options.AllowedHosts = None,
+    certificate: options.Certificate = None,
+    key: options.Key = None,
+    grace: options.Grace = 10,
 ) -> None:
     """Serve the tools to MCP clients: over stdio, to the one that starts this command, or over HTTP.
 
@@ -69,7 +55,7 @@ def serve_tools(
         with own_streams() as (source, target):
             run_interruptible(_stdio(backend, workspace, tools, source, target))
         return
-    with open_entry(
+    with options.open_entry(
         host,
         port,
         token_file=token_file,
@@ -105,7 +91,7 @@ async def _stdio(
 
 
 async def _http(
-    backend: str | None, workspace: Path | None, names: Sequence[str] | None, entry: Entry, grace: float
+    backend: str | None, workspace: Path | None, names: Sequence[str] | None, entry: options.Entry, grace: float
 ) -> None:
     from xagent_server_mcp.http import PATH, serve_http
 

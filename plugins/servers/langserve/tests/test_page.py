@@ -136,6 +136,32 @@ async def test_output_is_seen_while_the_program_runs_and_stop_ends_it(page, serv
     assert page.wrong == []
 
 
+async def test_the_keyboard_keeps_its_place_from_run_to_stop_and_back(page, server):
+    await opened(page, server)
+    await write(page, "import time; time.sleep(20)")
+    await page.locator("#run").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#stop")).to_be_focused()
+    await expect(page.locator("#output")).to_have_attribute("data-empty", "No output yet.")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#status")).to_have_text("Stopped by you")
+    await expect(page.locator("#run")).to_be_focused()
+
+
+@pytest.mark.parametrize("width", [1360, 400])
+async def test_the_last_line_is_in_sight_and_nothing_is_wider_than_the_window(page, server, width):
+    await page.set_viewport_size({"width": width, "height": 820})
+    await opened(page, server)
+    await expect(page.get_by_role("button", name="Clear")).to_be_hidden()
+    await expect(page.locator("#history")).to_have_attribute("data-empty", "Earlier runs of this tab are kept here.")
+    await run(page, "for line in range(300): print(line, 'and so on ' * 20)\nprint('x' * 9999)\n1/0")
+    await expect(page.get_by_role("button", name="Clear")).to_be_visible()
+    last = page.locator("#output .stderr").last
+    below = "e => { const [a, b] = [e, e.parentElement].map(x => x.getBoundingClientRect().bottom); return a - b }"
+    assert await last.evaluate(below) <= 0
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 async def test_limits_are_told_and_held(page, server):
     await opened(page, server)
     await expect(page.locator("#limits")).to_contain_text("64 processes")

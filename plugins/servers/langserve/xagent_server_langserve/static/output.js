@@ -6,19 +6,32 @@ const WORDS = { success: "Done", error: "Failed", timeout: "Stopped: its time wa
   out_of_memory: "Stopped: out of memory", output_limit: "Stopped: too much output" };
 
 const $ = (id) => document.getElementById(id);
+const pane = $("output");
 let addresses = [];
+
+// Whoever reads what was written earlier stays there; at the end, the latest is seen, also where the pane shrinks.
+let atEnd = true;
+const follow = () => {
+  if (atEnd) pane.scrollTop = pane.scrollHeight;
+};
+pane.addEventListener("scroll", () => {
+  atEnd = pane.scrollHeight - pane.scrollTop - pane.clientHeight < 40;
+});
+new ResizeObserver(follow).observe(pane);
 
 /** Says how it stands, to the eye and to a screen reader. */
 export function say(text, state = "") {
   $("status").textContent = text;
   $("status").dataset.state = state;
+  pane.dataset.empty = state === "running" ? "No output yet." : "No output.";
 }
 
 /** Empties all that a run has shown. */
 export function clear() {
   addresses.forEach(URL.revokeObjectURL);
   addresses = [];
-  $("output").replaceChildren();
+  pane.replaceChildren();
+  atEnd = true;
   $("figures").replaceChildren();
   $("others").replaceChildren();
   $("found").hidden = true;
@@ -26,8 +39,6 @@ export function clear() {
 
 /** Adds output; what follows on the same stream goes into the same element. */
 export function write(text, stream) {
-  const pane = $("output");
-  const follows = pane.scrollHeight - pane.scrollTop - pane.clientHeight < 40;
   if (pane.lastChild?.className === stream) {
     pane.lastChild.append(text);
   } else {
@@ -36,7 +47,7 @@ export function write(text, stream) {
     piece.textContent = text;
     pane.append(piece);
   }
-  if (follows) pane.scrollTop = pane.scrollHeight;
+  follow();
 }
 
 /** A result in one line. */

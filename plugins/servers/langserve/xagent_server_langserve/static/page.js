@@ -49,6 +49,7 @@ async function showHealth() {
     return item;
   });
   $("health").replaceChildren(...items);
+  $("health").classList.remove("stale");
 }
 
 async function fileOf(file) {
@@ -74,10 +75,17 @@ async function program() {
 
 const told = (error) => (error instanceof ServerError ? error.message : `The server cannot be reached: ${error.message}`);
 
+function showHistory() {
+  past.list($("history"), restore);
+  $("forget").hidden = !$("history").hasChildNodes();
+}
+
 function setRunning(controller) {
+  const [from, to] = controller ? [$("run"), $("stop")] : [$("stop"), $("run")];
+  const focused = document.activeElement === from;
   running = controller;
-  $("stop").disabled = !controller;
-  $("run").disabled = Boolean(controller);
+  [from.disabled, to.disabled] = [true, false];
+  if (focused) to.focus(); // what is disabled would lose the keyboard's place
   $("output").setAttribute("aria-busy", String(Boolean(controller)));
 }
 
@@ -107,12 +115,14 @@ async function start() {
   } catch (error) {
     if (controller.signal.aborted) [state, line] = ["stopped", "Stopped by you"];
     else [state, line] = ["error", told(error)];
+    // What was healthy a moment ago is not known any more.
+    $("health").classList.toggle("stale", !(controller.signal.aborted || error instanceof ServerError));
   } finally {
     setRunning(null);
   }
   output.say(line, state);
   past.add({ program: { ...asked, files: [] }, output: wrote, state, line });
-  past.list($("history"), restore);
+  showHistory();
 }
 
 function restore({ program: { code, language: name, backend, args, stdin }, output: wrote, state, line }) {
@@ -136,7 +146,8 @@ $("stop").addEventListener("click", () => running?.abort());
 $("language").addEventListener("change", showLanguage);
 $("forget").addEventListener("click", () => {
   past.forget();
-  past.list($("history"), restore);
+  showHistory();
+  editor.focus();
 });
 $("logout").addEventListener("click", async () => {
   await fetch("/logout", { method: "POST" });
@@ -157,10 +168,10 @@ try {
   $("logout").hidden = !info.logs_in;
   if (info.languages.length) showLanguage();
   else output.say("No language is installed.", "error");
-  past.list($("history"), restore);
+  showHistory();
   editor.focus();
   await showHealth();
-  setInterval(() => document.hidden || showHealth().catch(() => {}), HEALTH_EVERY);
+  setInterval(() => document.hidden || showHealth().catch(() => $("health").classList.add("stale")), HEALTH_EVERY);
 } catch (error) {
   output.say(told(error), "error");
 }

@@ -231,6 +231,21 @@ def test_http_is_for_those_who_show_the_token_and_for_no_web_page(server):
     assert httpx.get(f"{ours}/", headers=bearer, trust_env=False).status_code == 404
 
 
+async def test_clients_that_leave_and_the_end_are_no_errors_in_the_log(environ):
+    server = Server(environ, "--token")
+    try:
+        for is_last in (False, True):
+            async with over_http(server) as (reading, writing), ClientSession(reading, writing) as session:
+                await session.initialize()
+                await asyncio.sleep(0.2)  # until the client listens
+                if is_last:
+                    server.process.terminate()
+                    assert await asyncio.to_thread(server.process.wait, 30) == 143
+        assert server.process.stderr.read() == ""
+    finally:
+        server.stop()
+
+
 def speak(environ, *messages, wait=120):
     """What the server says on stdout to these messages, and how it ends when its stdin does."""
     text = "".join(f"{message if isinstance(message, str) else json.dumps(message)}\n" for message in messages)

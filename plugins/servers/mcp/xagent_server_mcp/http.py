@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+import anyio
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
-from xagent_core.http.guard import ASGIApp, Guard, Receive, Scope, Send, refuse
+from xagent_core.http.guard import ASGIApp, Guard, Message, Receive, Scope, Send, refuse
 from xagent_core.http.limits import Limited, RequestLimits
 from xagent_core.http.options import Entry
 from xagent_core.http.server import serve
@@ -50,8 +52,24 @@ async def serve_http(
         hosts=entry.hosts,
         public=["/healthz"],
     )
-    async with sessions.run():
-        await serve(guard, entry.door, grace=grace, opened=opened, closing=closing)
+    with _quiet_when_clients_leave():
+        async with sessions.run():
+            await serve(guard, entry.door, grace=grace, opened=opened, closing=closing)
+
+
+@contextlib.contextmanager
+def _quiet_when_clients_leave() -> Iterator[None]:
+    """Has the SDK not log, as an error with a traceback, that a client which listened has left."""
+    log = logging.getLogger("mcp.server.streamable_http")
+
+    def is_trouble(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], anyio.ClosedResourceError))
+
+    log.addFilter(is_trouble)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_trouble)
 
 
 def _routed(sessions: StreamableHTTPSessionManager, streams: set[asyncio.Task[None]]) -> ASGIApp:
@@ -59,11 +77,17 @@ def _routed(sessions: StreamableHTTPSessionManager, streams: set[asyncio.Task[No
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in (PATH, f"{PATH}/"):
-            request = sessions.handle_request(scope, receive, send)
             if scope["method"] != "GET":
-                await request
+                await sessions.handle_request(scope, receive, send)
                 return
-            stream = asyncio.ensure_future(request)
+            is_open = False
+
+            async def watched_send(message: Message) -> None:
+                nonlocal is_open
+                is_open = message["type"] == "http.response.start" or message.get("more_body", False)
+                await send(message)
+
+            stream = asyncio.ensure_future(sessions.handle_request(scope, receive, watched_send))
             streams.add(stream)
             try:
                 await asyncio.wait([stream])
@@ -72,6 +96,8 @@ def _routed(sessions: StreamableHTTPSessionManager, streams: set[asyncio.Task[No
                 stream.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 stream.result()
+            if is_open:
+                await send({"type": "http.response.body", "body": b""})
         elif scope["path"] == "/healthz":
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
             await send({"type": "http.response.body", "body": b"ok"})

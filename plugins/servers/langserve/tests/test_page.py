@@ -187,6 +187,7 @@ async def test_a_browser_that_is_not_logged_in_sees_nothing_else(page, start):
     await page.get_by_label("Token").fill("not-the-token-at-all")
     await page.keyboard.press("Enter")
     await expect(page.locator("#status")).to_have_text("That is not the token.")
+    await expect(page.locator("#status")).to_have_attribute("data-state", "error")
     await page.goto(f"{locked.url}/login#token={locked.token}")
     await expect(page.locator("#health li").first).to_be_visible(timeout=20_000)
     assert await page.evaluate("document.cookie") == ""

@@ -10,12 +10,13 @@ async function logIn(token) {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ token }),
-  });
+  }).catch(() => ({ ok: false }));
   if (answer.ok) {
     location.replace("/");
     return;
   }
-  status.textContent = answer.status === 401 ? "That is not the token." : `The server answered ${answer.status}.`;
+  status.dataset.state = "error";
+  status.textContent = answer.status === 401 ? "That is not the token." : `The server ${answer.status ? `answered ${answer.status}` : "cannot be reached"}.`;
   field.select();
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -54,14 +53,6 @@ class OwnService:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             Path(self.url.removeprefix("unix://")).unlink(missing_ok=True)
-
-
-@pytest.fixture
-async def service(folder: Path) -> AsyncIterator[OwnService]:
-    service = OwnService(f"unix://{folder}/s")
-    await asyncio.to_thread(service.start)
-    yield service
-    service.kill()
 
 
 @pytest.fixture

@@ -15,17 +15,15 @@ from xagent_podman.backend import PodmanBackend
 
 from xagent_core import (
     BackendPermissionError,
-    BackendUnavailableError,
     ConfigError,
     Engine,
     ImageNotFoundError,
     Packages,
-    SandboxLostError,
     SandboxStartError,
 )
 from xagent_core.types import ExecutionRequest
 
-from .conftest import OwnService, ordinary_user
+from .conftest import ordinary_user
 
 needs_podman = pytest.mark.engine("podman")
 
@@ -150,31 +148,3 @@ async def test_a_container_that_goes_while_it_is_looked_at_is_gone(engine: Engin
         service = await engine.backend._connect()
         watchers = [watch(sandbox.id) for _ in range(3)]
         assert await asyncio.gather(sandbox.kill(), *watchers) == [None, "gone", "gone", "gone"]
-
-
-@needs_podman
-async def test_a_service_that_dies_in_the_middle(
-    service: OwnService, make_engine: Callable[..., Engine], podman: Callable[..., str]
-) -> None:
-    async with make_engine(base_url=service.url) as engine:
-        spec = engine.plan(ExecutionRequest(code="", language="bash")).spec
-        ready = await engine.backend.start(spec)
-        running = asyncio.ensure_future(engine.execute("sleep 60", language="bash"))
-        await asyncio.sleep(2)
-
-        await asyncio.to_thread(service.kill)
-
-        with pytest.raises(SandboxLostError) as caught:
-            await running
-        assert caught.value.code_ran == "maybe"
-        with pytest.raises(SandboxLostError) as caught:
-            await ready.send(b"echo\n")
-        assert caught.value.code_ran == "no"
-        with pytest.raises(BackendUnavailableError, match="no Podman service"):
-            await engine.backend.start(spec)
-        assert not (await engine.backend.probe()).available
-
-        await asyncio.to_thread(service.start)
-
-        assert (await engine.execute("echo back", language="bash")).output == "back\n"
-    assert ready.id not in podman("ps", "--all")

@@ -104,6 +104,13 @@ def test_a_language_without_packages_is_told_to_use_its_default_image() -> None:
 
 
 @pytest.mark.engine("docker")
+def test_a_language_without_packages_and_image_is_told_where_to_name_one() -> None:
+    with pytest.raises(BackendError, match="names no packages") as failed:
+        invoke(replace(LANGUAGE, packages=Packages(), image=""), "build")
+    assert "the backend's option `images`" in failed.value.fix
+
+
+@pytest.mark.engine("docker")
 @pytest.mark.slow
 @pytest.mark.xdist_group("images")  # one build for all
 def test_one_language_that_fails_does_not_keep_another_from_its_image(built: Built) -> None:

@@ -62,6 +62,13 @@ def load(block: Block, plugins: Plugins) -> None:
     plugins.add("documented", block.name, "1.0", lambda: module)
 
 
+def test_each_folder_of_plugins_holds_distributions_alone():
+    """As `pip install ./plugins/languages/*` takes them."""
+    folders = [folder for folder in (ROOT / "plugins").iterdir() if folder.is_dir() and folder.name[0] != "_"]
+    inside = [path for folder in folders for path in folder.iterdir()]
+    assert [path for path in inside if not (path / "pyproject.toml").is_file()] == []
+
+
 def test_the_two_first_commands_differ_only_in_what_nox_runs():
     demo, test = (block.text.strip() for block in BOOTSTRAPS)
     assert demo == f"{test} -s demo"

@@ -1,4 +1,7 @@
-"""What the tests of all queues share: a real Redis, and which part of their suite is slow."""
+"""What the tests of several plugins share: a real Redis, and which part of the queues' suite is slow.
+
+It lies here and not beside the queues, so that `pip install ./plugins/queues/*` meets distributions alone.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Workers that are processes, and the leases of dead ones, take seconds."""
+    if item.path.parts[-4] != "queues":
+        return
     if getattr(item, "originalname", "") in vars(LostWorkers):
         item.add_marker(pytest.mark.slow)
     if isinstance(item, pytest.Function) and item.cls is not None:

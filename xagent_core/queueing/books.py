@@ -99,14 +99,15 @@ class Books:
         key: str | None,
         delay: float,
         headers: Mapping[str, str],
-    ) -> tuple[str, bool]:
+    ) -> tuple[Job, bool]:
         """Enters a job.
 
         Returns:
-            Its id, and whether it is new: one with the same id or idempotency key is given back as it is.
+            The job, and whether it is new: one with the same idempotency key is given back as it is.
 
         Raises:
             InvalidRequestError: The request is too large, or the key belongs to another request.
+            JobNotFoundError: The job that had the key was forgotten at this moment.
         """
         text = encode(request)
         if len(text) > self.config.most_request:
@@ -116,7 +117,7 @@ class Books:
                 "Send smaller files.",
             )
         mark = digest(text)
-        found, other, new = await self._run(
+        found, other, new, created, ready = await self._run(
             scripts.SUBMIT, job_id, queue, text, mark, int(idempotent), key or "", attempts, f"{delay:.6f}",
             json.dumps(dict(headers)), self.config.resend,
         )  # fmt: skip
@@ -124,7 +125,13 @@ class Books:
             raise InvalidRequestError(
                 f"idempotency key {key}", f"job {found.decode()} has it, with another request", "Choose another key."
             )
-        return found.decode(), bool(new)
+        if not new:
+            return await self.job(found.decode()), False
+        job = Job(
+            id=job_id, queue=queue, state="queued", request=request, attempts=attempts, idempotent=idempotent, key=key,
+            headers=dict(headers), created=float(created), ready=float(ready),
+        )  # fmt: skip
+        return job, True
 
     async def claim(self, job_id: str, worker: str, token: str) -> Claim | None:
         """Begins an attempt; None where there is nothing to begin: the message was late, or a duplicate."""
@@ -136,8 +143,8 @@ class Books:
         documents = [encode(_lean(output)) for output in outputs]
         return bool(await self._run(scripts.APPEND, claim.job.id, claim.token, *documents))
 
-    async def finish(self, claim: Claim, result: ExecutionResult | ToolResult) -> bool:
-        """Ends a job with its result; False where the attempt does not hold it any more.
+    async def finish(self, claim: Claim, result: ExecutionResult | ToolResult) -> Job | None:
+        """Ends a job with its result; None, here and below, where the attempt does not hold it any more.
 
         Raises:
             InvalidRequestError: The result is too large for the books.
@@ -149,30 +156,24 @@ class Books:
                 f"the result has {len(text)} bytes as JSON, and the queue keeps {self.config.most_result}",
                 "Collect less, lower limits of output, or raise most_result of the queue.",
             )
-        return await self._end(claim.job.id, claim.token, "finished", result=text)
+        ended = replace(claim.job, state="finished", result=result, failure=None)
+        return await self._end(ended, claim.token, result=text)
 
-    async def cancelled(self, claim: Claim) -> bool:
+    async def cancelled(self, claim: Claim) -> Job | None:
         """Ends a job that was cancelled while it ran."""
-        return await self._end(claim.job.id, claim.token, "cancelled")
+        return await self._end(replace(claim.job, state="cancelled", failure=None), claim.token)
 
-    async def bury(self, job_id: str, token: str, failure: JobFailure) -> bool:
+    async def bury(self, claim: Claim, failure: JobFailure) -> Job | None:
         """Makes a job a dead letter."""
-        return await self._end(job_id, token, "dead", failure=encode(failure))
+        return await self._end(replace(claim.job, state="dead", failure=failure), claim.token, failure=encode(failure))
 
-    async def retry(self, job_id: str, token: str, failure: JobFailure, *, delay: float) -> bool:
-        """Puts a job back for another attempt."""
-        return bool(
-            await self._run(
-                scripts.RETRY,
-                job_id,
-                token,
-                f"{delay:.6f}",
-                encode(failure),
-                failure.cause,
-                self.config.resend,
-                math.ceil(self.config.keep),
-            )
-        )
+    async def retry(self, claim: Claim, failure: JobFailure, *, delay: float) -> Job | None:
+        """Puts a job back for another attempt, or ends it where it was cancelled meanwhile."""
+        answer = await self._run(
+            scripts.RETRY, claim.job.id, claim.token, f"{delay:.6f}", encode(failure), failure.cause,
+            self.config.resend, math.ceil(self.config.keep),
+        )  # fmt: skip
+        return _moved(replace(claim.job, failure=failure), answer)
 
     async def cancel(self, job_id: str) -> str:
         """Cancels a job that waits, or has its worker told. Returns the state that it was in; empty for none."""
@@ -196,10 +197,10 @@ class Books:
         words = [word.decode() for word in answer]
         return list(zip(words[::2], words[1::2], strict=True))
 
-    async def lost(self) -> list[tuple[str, str]]:
-        """Ids and tokens of jobs whose worker shows no sign of life."""
+    async def lost(self) -> list[Claim]:
+        """The attempts whose worker shows no sign of life."""
         words = [word.decode() for word in await self._run(scripts.SWEEP, self.config.lease / 2, _MOST_AT_ONCE)]
-        return list(zip(words[::2], words[1::2], strict=True))
+        return [Claim(job=await self.job(job), token=token) for job, token in zip(words[::2], words[1::2], strict=True)]
 
     async def due(self) -> list[tuple[str, str, bool]]:
         """Ids and named queues of jobs whose message is to be sent, and whether one had been sent before."""
@@ -284,9 +285,9 @@ class Books:
         await self.store.call("zrem", f"{self._prefix}workers", worker)
         await self.store.call("delete", f"{self._prefix}worker:{worker}", f"{self._prefix}orders:{worker}")
 
-    async def _end(self, job_id: str, token: str, state: JobState, *, result: str = "", failure: str = "") -> bool:
-        keep = math.ceil(self.config.keep_dead if state == "dead" else self.config.keep)
-        return bool(await self._run(scripts.END, job_id, token, state, result, failure, keep))
+    async def _end(self, job: Job, token: str, *, result: str = "", failure: str = "") -> Job | None:
+        keep = math.ceil(self.config.keep_dead if job.state == "dead" else self.config.keep)
+        return _moved(job, await self._run(scripts.END, job.id, token, job.state, result, failure, keep))
 
     async def _run(self, script: str, *arguments: str | float) -> Any:
         return await self.store.run(script, self._prefix, *arguments)
@@ -299,6 +300,14 @@ def _flat(streams: Iterable[Any]) -> Any:
 
 def _pairs(answer: Any) -> Mapping[bytes, bytes]:
     return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+
+
+def _moved(job: Job, answer: Sequence[bytes]) -> Job | None:
+    """A job as a script has left it: the request, which may be large, does not come back with each answer."""
+    if not answer:
+        return None
+    state: Any = answer[0].decode()
+    return replace(job, state=state, ended=float(answer[1] or 0) or None, ready=float(answer[2]))
 
 
 def _job(fields: Mapping[bytes, bytes]) -> Job:

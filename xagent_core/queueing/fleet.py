@@ -10,6 +10,7 @@ from typing import Final
 
 from xagent_core.abc.queue import QueueStats, ScalingDecision, WorkerInfo
 from xagent_core.errors import QueueError
+from xagent_core.queueing.outages import Outages
 from xagent_core.queueing.queue import TaskQueue
 from xagent_core.queueing.scaling import Scaler, ScalingConfig
 
@@ -65,14 +66,15 @@ class Fleet:
 
         A server that is away changes nothing: the workers wait for it too.
         """
-        scaler = Scaler(self._config)
+        scaler, outages = Scaler(self._config), Outages("the scaler keeps its workers and")
         try:
             while not stop.is_set():
                 self._bury()
                 try:
                     await self._step(scaler, await self._queue.stats())
+                    outages.worked(self)
                 except QueueError as error:
-                    logger.warning("the number of workers stays what it is: %s", error)
+                    outages.failed(self, error)
                     await self._start(self._config.least)
                 try:
                     async with asyncio.timeout(_SECONDS):

@@ -149,7 +149,7 @@ class TaskQueue:
         seen = named(request, self.plugins)
         self.plugins.observe("xagent_job_submitting", request=seen, queue=queue, headers=given)
 
-        async def enter() -> tuple[str, bool]:
+        async def enter() -> tuple[Job, bool]:
             return await self.books.submit(
                 job_id,
                 request,
@@ -162,13 +162,12 @@ class TaskQueue:
             )
 
         # An answer that was lost does no harm: the id is ours, and entered once.
-        found, new = await _patiently(enter, patience)
+        job, new = await _patiently(enter, patience)
         if new and not delay:
             try:
-                await self.carrier.send(found, queue)
+                await self.carrier.send(job.id, queue)
             except QueueError as error:
-                logger.warning("job %s is in the books, and its message will be sent by a worker: %s", found, error)
-        job = await _patiently(lambda: self.books.job(found), patience)
+                logger.warning("job %s is in the books, and its message will be sent by a worker: %s", job.id, error)
         if new:
             tell(self.plugins, "xagent_job_submitted", job)
         return job

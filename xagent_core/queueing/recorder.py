@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+import functools
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final
 
-from xagent_core.errors import QueueError
 from xagent_core.queueing.books import Books, Claim
+from xagent_core.queueing.outages import Outages
 from xagent_core.types import KIB, OutputEvent
 
-__all__ = ["Recorder", "insist"]
-
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
+__all__ = ["Recorder"]
 
 _PIECE: Final = 64 * KIB
 _KEPT: Final = 512 * KIB
@@ -29,10 +25,14 @@ class Recorder:
     Args:
         books: Where they go.
         claim: The attempt.
+        outages: Waits for their store.
+        hurried: Says when it is not to be waited for, once the program has ended.
     """
 
-    def __init__(self, books: Books, claim: Claim) -> None:
+    def __init__(self, books: Books, claim: Claim, outages: Outages, *, hurried: Callable[[], bool]) -> None:
         self._books = books
+        self._outages = outages
+        self._hurried = hurried
         self._claim = claim
         self._pending: list[OutputEvent] = []
         self._size = 0
@@ -74,16 +74,7 @@ class Recorder:
             if not pieces:
                 return
             # Where the attempt does not hold the job any more, the next renewal of its lease ends it.
-            await insist(lambda pieces=pieces: self._books.append(self._claim, pieces))  # type: ignore[misc]
-
-
-async def insist(call: Callable[[], Awaitable[T]]) -> T:
-    """Calls until the store takes it: what has happened cannot be left out of the books."""
-    pause = 0.1
-    while True:
-        try:
-            return await call()
-        except QueueError as error:
-            logger.warning("the books will be written when their store takes it: %s", error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 2.0)
+            await self._outages.insist(
+                functools.partial(self._books.append, self._claim, pieces),
+                unless=lambda: self._ended and self._hurried(),
+            )

@@ -41,6 +41,11 @@ end
 local function count(queue, what) redis.call('HINCRBY', P..'totals:'..queue, what, 1) end
 local function get(id, field) return redis.call('HGET', P..'job:'..id, field) or '' end
 local function held(id, token) return get(id, 'state') == 'running' and get(id, 'token') == token end
+-- What a worker is told whose attempt has moved a job on, also when it asks again because the answer was lost.
+local function moved(id, token, state)
+  if get(id, 'token') ~= token or get(id, 'state') ~= state then return {} end
+  return {state, get(id, 'ended'), get(id, 'ready')}
+end
 local function leave(id, queue, state)
   redis.call('ZREM', P..state..':'..queue, id)
   redis.call('ZREM', P..'leases', id)
@@ -68,16 +73,18 @@ end
 
 CLOCK: Final = _COMMON + "return text(now)"
 
-# ARGV: id queue request digest idempotent key attempts delay headers resend
+# ARGV: id queue request digest idempotent key attempts delay headers resend. The answer: the job that there is now, its
+# digest, whether it is this one, when it was created, and when it may start.
 SUBMIT: Final = (
     _COMMON
     + """
 local id, queue, key, delay = ARGV[3], ARGV[4], ARGV[8], tonumber(ARGV[10])
 local job = P..'job:'..id
-if redis.call('EXISTS', job) == 1 then return {id, get(id, 'digest'), 0} end
+-- The answer was lost: the id is the submitter's own.
+if redis.call('EXISTS', job) == 1 then return {id, get(id, 'digest'), 1, get(id, 'created'), get(id, 'ready')} end
 if key ~= '' then
   local other = redis.call('GET', P..'key:'..key)
-  if other and redis.call('EXISTS', P..'job:'..other) == 1 then return {other, get(other, 'digest'), 0} end
+  if other and redis.call('EXISTS', P..'job:'..other) == 1 then return {other, get(other, 'digest'), 0, '', ''} end
   redis.call('SET', P..'key:'..key, id)
 end
 redis.call('SADD', P..'queues', queue)
@@ -86,15 +93,16 @@ redis.call('HSET', job, 'id', id, 'queue', queue, 'request', ARGV[5], 'digest', 
 event(id, 0, 'queued', 'delay', ARGV[10])
 enqueue(id, queue, now + delay, ARGV[12])
 count(queue, 'submitted')
-return {id, ARGV[6], 1}
+return {id, ARGV[6], 1, text(now), get(id, 'ready')}
 """
 )
 
-# ARGV: id worker token lease. The answer is empty where the message is late, or a duplicate.
+# ARGV: id worker token lease. The answer is the job; it is empty where the message is late, or a duplicate.
 CLAIM: Final = (
     _COMMON
     + """
 local id, job = ARGV[3], P..'job:'..ARGV[3]
+if held(id, ARGV[5]) then return redis.call('HGETALL', job) end  -- the answer was lost
 -- A message of an attempt that has failed may come before the next is due; the outbox has another.
 if get(id, 'state') ~= 'queued' or tonumber(get(id, 'ready')) > now + 0.001 then return {} end
 local queue = get(id, 'queue')
@@ -121,35 +129,38 @@ return 1
 """
 )
 
-# ARGV: id token state result failure keep
+# ARGV: id token state result failure keep. The answer: the state, and when it ended; empty where another holds the job.
 END: Final = (
     _COMMON
     + """
 local id = ARGV[3]
-if not held(id, ARGV[4]) then return 0 end
-redis.call('HSET', P..'job:'..id, 'result', ARGV[6], 'failure', ARGV[7])
-finish(id, get(id, 'queue'), 'running', ARGV[5], ARGV[8])
-return 1
+if held(id, ARGV[4]) then
+  redis.call('HSET', P..'job:'..id, 'result', ARGV[6], 'failure', ARGV[7])
+  finish(id, get(id, 'queue'), 'running', ARGV[5], ARGV[8])
+end
+return moved(id, ARGV[4], ARGV[5])
 """
 )
 
-# ARGV: id token delay failure cause resend keep
+# ARGV: id token delay failure cause resend keep. The answer is that of END, and when it may start.
 RETRY: Final = (
     _COMMON
     + """
 local id, delay = ARGV[3], tonumber(ARGV[5])
-if not held(id, ARGV[4]) then return 0 end
+local again = 'queued'
+if get(id, 'cancel') ~= '' then again = 'cancelled' end
+if not held(id, ARGV[4]) then return moved(id, ARGV[4], again) end
 local queue = get(id, 'queue')
 redis.call('HSET', P..'job:'..id, 'failure', ARGV[6])
-if get(id, 'cancel') ~= '' then
-  finish(id, queue, 'running', 'cancelled', ARGV[9])
-  return 1
+if again == 'cancelled' then
+  finish(id, queue, 'running', again, ARGV[9])
+  return moved(id, ARGV[4], again)
 end
 leave(id, queue, 'running')
 enqueue(id, queue, now + delay, ARGV[8])
 count(queue, 'retried')
 event(id, get(id, 'attempt'), 'retry', 'delay', ARGV[5], 'cause', ARGV[7])
-return 1
+return moved(id, ARGV[4], again)
 """
 )
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -23,17 +23,19 @@ class Store:
     """A client of Redis' commands.
 
     Attributes:
-        client: Has `eval`, `hgetall`, `xrange`, `xread`, `zcount`, `zrange`, `smembers`, `get`, `ping` as redis-py's
-            asyncio client has them, with answers in bytes.
+        client: Has `register_script`, `hgetall`, `xread`, `zcount`, `zrange`, `smembers` and others, as
+            redis-py's asyncio client has them, with answers in bytes.
         place: Where it is, for errors; without a password.
         has_clock: Whether scripts can ask it for the time.
         owned: Whether `aclose` closes the client.
+        scripts: Those that were run, as the client has them.
     """
 
     client: Any
     place: str
     has_clock: bool = True
     owned: bool = True
+    scripts: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def connect(cls, url: str) -> Store:
@@ -74,7 +76,10 @@ class Store:
         """
         with self.blamed():
             async with asyncio.timeout(_SECONDS):
-                return await self.client.eval(script, 0, prefix, self.now(), *map(str, arguments))
+                # By its digest: the server has the text already, and reads it once.
+                if script not in self.scripts:
+                    self.scripts[script] = self.client.register_script(script)
+                return await self.scripts[script](args=[prefix, self.now(), *map(str, arguments)])
 
     async def call(self, command: str, *arguments: Any, seconds: float = _SECONDS, **options: Any) -> Any:
         """Calls a command of the client.

@@ -19,11 +19,12 @@ from typing import Any, Final, Literal, Self
 from xagent_core.abc.queue import Job, JobFailure, ToolCall, ToolResult, WorkerInfo
 from xagent_core.bridge import in_thread
 from xagent_core.engine import Engine
-from xagent_core.errors import ConfigError, JobNotFoundError, QueueError, WorkerLostError, XAgentError
+from xagent_core.errors import ConfigError, QueueError, WorkerLostError, XAgentError
 from xagent_core.queueing.books import Claim
 from xagent_core.queueing.observing import tell
+from xagent_core.queueing.outages import Outages
 from xagent_core.queueing.queue import TaskQueue
-from xagent_core.queueing.recorder import Recorder, insist
+from xagent_core.queueing.recorder import Recorder
 from xagent_core.queueing.retry import failure_of
 from xagent_core.queueing.slots import Slots
 from xagent_core.toolbox import get_tools
@@ -51,10 +52,12 @@ class _Running:
     claim: Claim
     task: asyncio.Task[None]
     why: Stop | None = None
+    over: bool = False
+    """Whether its program has ended, and only the books are to be told."""
 
     def stop(self, why: Stop) -> None:
-        """Ends the attempt; the first reason counts."""
-        if self.why is None:
+        """Ends the attempt; the first reason counts, and none when it is over by itself."""
+        if self.why is None and not self.over:
             self.why = why
             self.task.cancel()
 
@@ -101,6 +104,8 @@ class Worker:
         self._running: dict[str, _Running] = {}
         self._started = time.time()
         self._draining = asyncio.Event()
+        self._stopping = False
+        self._outages = Outages(f"worker {self.name}")
         self._delivering: asyncio.Task[None] | None = None
         self._keeping: list[asyncio.Task[None]] = []
         self.last_sign: float | None = None
@@ -178,9 +183,19 @@ class Worker:
             raise error
 
     def stop(self) -> None:
-        """Stops the jobs that run now."""
+        """Stops the jobs that run now, and waits no more for a server that is away."""
+        self._stopping = True
         for running in list(self._running.values()):
             running.stop("stop")
+
+    def _hurried(self) -> bool:
+        """Whether a server that is away is not worth waiting for any more.
+
+        That is when this worker is stopped; or it drains, and has shown no sign of life for so long that others will
+        be given its jobs as soon as the server is back.
+        """
+        away = time.monotonic() - (self.last_sign or 0.0)
+        return self._stopping or (self._draining.is_set() and away > 2 * self.queue.config.lease)
 
     async def _deliver(self, job_id: str, queue: str) -> None:
         """Runs the job of a message, unless the message is late."""
@@ -190,13 +205,19 @@ class Worker:
                 with contextlib.suppress(QueueError):  # the outbox will send it
                     await self.queue.carrier.send(job_id, queue)
                 return
-            try:
-                claim = await self.queue.books.claim(job_id, self.name, secrets.token_hex(8))
-            except QueueError as error:
-                logger.warning("job %s was not begun, and comes again: %s", job_id, error)
-                return
+            claim = await self._claimed(job_id)
             if claim is not None:
                 await self._attend(claim)
+
+    async def _claimed(self, job_id: str) -> Claim | None:
+        """Begins an attempt. Where no answer came it asks again, since the job may be this attempt's already."""
+        token = secrets.token_hex(8)
+        try:
+            return await self._outages.insist(
+                lambda: self.queue.books.claim(job_id, self.name, token), unless=self._draining.is_set
+            )
+        except QueueError:
+            return None  # another worker will be given it
 
     async def _attend(self, claim: Claim) -> None:
         """Runs an attempt in a task of its own, which is stopped by name."""
@@ -214,44 +235,47 @@ class Worker:
             logger.error("job %s", claim.job.id, exc_info=error)
 
     async def _attempt(self, claim: Claim) -> None:
-        job = claim.job
+        job, running = claim.job, self._running[claim.job.id]
         current_job.set(job)
         books = self.queue.books
         tell(self.queue.plugins, "xagent_job_started", job, worker=self.name)
-        failure: JobFailure | None = None
-        again, moved = True, False
         try:
-            result = await self._execute(claim)
-            moved = await insist(lambda: books.finish(claim, result))
+            result = await self._execute(running)
+            ended = await self._entered(lambda: books.finish(claim, result))
         except asyncio.CancelledError:
-            why = self._running[job.id].why
-            if why == "lost":
-                logger.warning("job %s was given to another worker, and is stopped here", job.id)
-                return
-            if why == "cancel":
-                moved = await insist(lambda: books.cancelled(claim))
+            running.over = True
+            if running.why == "lost":
+                ended = None
+            elif running.why == "cancel":
+                ended = await self._entered(lambda: books.cancelled(claim))
             else:
                 failure = _lost(f"worker {self.name}", "it was stopped before the job ended")
+                ended = await self._settled(claim, failure, again=True)
         # Whatever an engine or a plugin does, the job must come to an end in the books, and the worker must live.
         except Exception as error:
+            running.over = True
             if not isinstance(error, XAgentError):
                 logger.exception("job %s", job.id)
             failure, again = failure_of(error)
-        if failure is not None:
-            await self._settle(job, claim.token, failure, again=again)
-        elif moved:
-            await self._told("xagent_job_ended", job.id)
+            ended = await self._settled(claim, failure, again=again)
+        if ended is None:
+            logger.warning("job %s is not ended here: another worker has it, or will", job.id)
+        else:
+            self._tell(ended)
 
-    async def _execute(self, claim: Claim) -> ExecutionResult | ToolResult:
-        recorder, request = Recorder(self.queue.books, claim), claim.job.request
+    async def _execute(self, running: _Running) -> ExecutionResult | ToolResult:
+        request = running.claim.job.request
+        recorder = Recorder(self.queue.books, running.claim, self._outages, hurried=self._hurried)
         if isinstance(request, ToolCall):
             tool = await self._tool(request.name)
             async with recorder.writing():
-                return await tool(request.arguments, recorder.put)
+                outcome = await tool(request.arguments, recorder.put)
+                running.over = True
+            return outcome
         async with recorder.writing(), contextlib.aclosing(self.engine.stream(request)) as events:
             async for event in events:
                 if isinstance(event, FinishedEvent):
-                    result = event.result
+                    result, running.over = event.result, True
                 else:
                     await recorder.put(event)
         return result
@@ -264,42 +288,37 @@ class Worker:
                 self._tools[name] = made
         return self._tools[name]
 
-    async def _settle(self, job: Job, token: str, failure: JobFailure, *, again: bool) -> None:
+    async def _entered(self, call: Callable[[], Awaitable[Job | None]]) -> Job | None:
+        """Has the books take what became of an attempt, for as long as it takes, unless this worker must end."""
+        try:
+            return await self._outages.insist(call, unless=self._hurried)
+        except QueueError as error:
+            logger.warning("worker %s ends without the books, in which its job will be lost: %s", self.name, error)
+            return None
+
+    async def _settled(self, claim: Claim, failure: JobFailure, *, again: bool) -> Job | None:
         """Has a job tried again where that is safe and allowed, and makes it a dead letter otherwise."""
-        books = self.queue.books
+        books, job = self.queue.books, claim.job
         safe = failure.code_ran == "no" or job.idempotent
         if again and safe and job.attempt < job.attempts:
             delay = self.queue.retry.delay(job.attempt)
-            moved = await insist(lambda: books.retry(job.id, token, failure, delay=delay))
-            hook = "xagent_job_retried"
-        else:
-            told = failure if safe or not again else _with_fix(failure, _NOT_AGAIN)
-            moved = await insist(lambda: books.bury(job.id, token, told))
-            hook = "xagent_job_ended"
-        if moved:
-            await self._told(hook, job.id)
+            return await self._entered(lambda: books.retry(claim, failure, delay=delay))
+        told = failure if safe or not again else _with_fix(failure, _NOT_AGAIN)
+        return await self._entered(lambda: books.bury(claim, told))
 
-    async def _told(self, hook: str, job_id: str) -> None:
+    def _tell(self, job: Job) -> None:
         """Tells the observers what the books now say of a job."""
-        try:
-            job = await insist(lambda: self.queue.books.job(job_id))
-        except JobNotFoundError:
-            return
-        if hook == "xagent_job_retried" and job.over:  # it was cancelled meanwhile
-            hook = "xagent_job_ended"
-        tell(self.queue.plugins, hook, job)
+        tell(self.queue.plugins, "xagent_job_ended" if job.over else "xagent_job_retried", job)
 
     async def _keep(self, step: Callable[[], Awaitable[float]]) -> None:
         """Repeats a step; it says how many seconds to wait before the next."""
-        away = False
         while True:
             try:
                 pause = await step()
-                away = False
+                self._outages.worked(step)
             except QueueError as error:
-                if not away:
-                    logger.warning("worker %s waits for the queue's server: %s", self.name, error)
-                away, pause = True, _AWAY_SECONDS
+                self._outages.failed(step, error)
+                pause = _AWAY_SECONDS
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 # A client may turn a cancellation into an error of its connection.
@@ -335,11 +354,11 @@ class Worker:
         return _DUE_SECONDS
 
     async def _sweep(self) -> float:
-        for job_id, token in await self.queue.books.lost():
-            job = await self.queue.books.job(job_id)
-            logger.warning("job %s: worker %s is lost", job_id, job.worker)
-            failure = _lost(f"worker {job.worker}", "it was lost in the middle of the job")
-            await self._settle(job, token, failure, again=True)
+        for claim in await self.queue.books.lost():
+            logger.warning("job %s: worker %s is lost", claim.job.id, claim.job.worker)
+            failure = _lost(f"worker {claim.job.worker}", "it was lost in the middle of the job")
+            if (job := await self._settled(claim, failure, again=True)) is not None:  # else another has seen to it
+                self._tell(job)
         await self.queue.books.forget_old()
         return self.queue.config.lease / 8
 

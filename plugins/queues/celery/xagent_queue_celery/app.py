@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from celery import Celery
+from kombu.connection import Connection
 from kombu.entity import Queue
 
 __all__ = ["TASK", "declared", "make_app", "queue_name"]
@@ -26,6 +27,7 @@ def make_app(url: str, *, prefix: str, longest: float) -> Celery:
         longest: Seconds that a job may take.
     """
     app: Celery = Celery("xagent", broker=url, set_as_current=False)
+    app.amqp.Connection = _Connection
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],
@@ -47,6 +49,15 @@ def make_app(url: str, *, prefix: str, longest: float) -> Celery:
         task_create_missing_queues=True,
     )
     return app
+
+
+class _Connection(Connection):  # type: ignore[misc,unused-ignore]
+    """A connection to the broker that, once lost, is tried every second: by default, ever later, up to 30 s."""
+
+    def ensure_connection(self, *arguments: Any, **options: Any) -> Any:
+        """Connects, as often as it takes."""
+        connect: Any = super().ensure_connection
+        return connect(*arguments, **{"interval_start": 1, "interval_step": 0, "interval_max": 1, **options})
 
 
 def declared(prefix: str, queues: tuple[str, ...]) -> list[Any]:

@@ -14,7 +14,7 @@ from kombu.exceptions import ChannelError, OperationalError
 from xagent_core import Carrier, ConfigError, Delivery, QueueUnavailableError
 from xagent_core.queueing.store import Store, without_secrets
 from xagent_queue_celery.app import TASK, declared, make_app, queue_name
-from xagent_queue_celery.consumer import Consumer
+from xagent_queue_celery.consumer import THREADS, Consumer
 
 __all__ = ["CeleryCarrier"]
 
@@ -108,13 +108,14 @@ class CeleryCarrier(Carrier):
         consumer = Consumer(app, queues=names, slots=slots)
         ended: concurrent.futures.Future[None] = concurrent.futures.Future()
         # A daemon, since a broker that is away must not keep the process from ending.
-        threading.Thread(target=_into(ended, consumer.run), name="celery", daemon=True).start()
+        threading.Thread(target=_into(ended, consumer.run), name=THREADS, daemon=True).start()
         waiting = asyncio.wrap_future(ended)
         try:
             await asyncio.shield(waiting)
         except asyncio.CancelledError:
-            consumer.stop()
-            await asyncio.wait([waiting])
+            while not waiting.done():  # told while it loses its broker, it would not have heard
+                consumer.stop()
+                await asyncio.wait([waiting], timeout=1)
             consumer.forget_stop()
             waiting.result()
         finally:

@@ -138,10 +138,10 @@ class Books:
         answer = await self._run(scripts.CLAIM, job_id, worker, token, self.config.lease)
         return Claim(job=_job(_pairs(answer)), token=token) if answer else None
 
-    async def append(self, claim: Claim, outputs: Iterable[OutputEvent]) -> bool:
-        """Adds output to the events; False where the attempt does not hold the job any more."""
+    async def append(self, claim: Claim, number: int, outputs: Iterable[OutputEvent]) -> bool:
+        """Adds an attempt's output of that number, from 1; False where it does not hold the job any more."""
         documents = [encode(_lean(output)) for output in outputs]
-        return bool(await self._run(scripts.APPEND, claim.job.id, claim.token, *documents))
+        return bool(await self._run(scripts.APPEND, claim.job.id, claim.token, number, *documents))
 
     async def finish(self, claim: Claim, result: ExecutionResult | ToolResult) -> Job | None:
         """Ends a job with its result; None, here and below, where the attempt does not hold it any more.

@@ -40,7 +40,7 @@ class Outages:
         self._failed[asker] = server
         level = logging.DEBUG if server in self._since else logging.WARNING
         self._since.setdefault(server, time.monotonic())
-        logger.log(level, "%s waits for the queue's server: %s", self._who, error)
+        logger.log(level, "%s waits: %s", self._who, error)
 
     def worked(self, asker: object) -> None:
         """Notes that a call has succeeded."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Final
@@ -66,7 +67,7 @@ class Recorder:
             self._changed.notify_all()
 
     async def _write(self) -> None:
-        while True:
+        for number in itertools.count(1):
             async with self._changed:
                 await self._changed.wait_for(lambda: self._pending or self._ended)
                 pieces, self._pending, self._size = self._pending, [], 0
@@ -75,6 +76,6 @@ class Recorder:
                 return
             # Where the attempt does not hold the job any more, the next renewal of its lease ends it.
             await self._outages.insist(
-                functools.partial(self._books.append, self._claim, pieces),
+                functools.partial(self._books.append, self._claim, number, pieces),
                 unless=lambda: self._ended and self._hurried(),
             )

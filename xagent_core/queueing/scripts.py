@@ -108,7 +108,8 @@ if get(id, 'state') ~= 'queued' or tonumber(get(id, 'ready')) > now + 0.001 then
 local queue = get(id, 'queue')
 leave(id, queue, 'queued')
 local attempt = redis.call('HINCRBY', job, 'attempt', 1)
-redis.call('HSET', job, 'state', 'running', 'worker', ARGV[4], 'token', ARGV[5], 'started', text(now))
+redis.call('HSET', job, 'state', 'running', 'worker', ARGV[4], 'token', ARGV[5], 'batch', '0',
+  'started', text(now))
 redis.call('ZADD', P..'running:'..queue, now, id)
 redis.call('ZADD', P..'leases', now + tonumber(ARGV[6]), id)
 count(queue, 'started')
@@ -117,14 +118,16 @@ return redis.call('HGETALL', job)
 """
 )
 
-# ARGV: id token, then one JSON document an event
+# ARGV: id token number, then one JSON document an event. Batches of an attempt are numbered from 1.
 APPEND: Final = (
     _COMMON
     + """
 local id = ARGV[3]
 if not held(id, ARGV[4]) then return 0 end
+if tonumber(get(id, 'batch')) >= tonumber(ARGV[5]) then return 1 end  -- the answer was lost
+redis.call('HSET', P..'job:'..id, 'batch', ARGV[5])
 local attempt = get(id, 'attempt')
-for i = 5, #ARGV do event(id, attempt, 'output', 'o', ARGV[i]) end
+for i = 6, #ARGV do event(id, attempt, 'output', 'o', ARGV[i]) end
 return 1
 """
 )

@@ -6,35 +6,59 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from xagent_core import TaskQueue, get_queue
 from xagent_core.testing.redis import RedisServer
 
+LEASE = 4.0
+
 
 @pytest.fixture
-def redis(tmp_path: os.PathLike[str]) -> Iterator[RedisServer]:
-    from pathlib import Path
-
-    server = RedisServer(Path(tmp_path), durable=True)
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path, durable=True)
     server.start()
     yield server
     server.kill()
 
 
-class Workers:
-    """Starts `xagent worker` with real sandboxes, as an operator does."""
+QUEUES = [
+    pytest.param(name, marks=pytest.mark.xdist_group(f"faults of {name}"), id=name) for name in ("docket", "celery")
+]
 
-    def __init__(self, redis: RedisServer) -> None:
-        self._env = os.environ | {"XAGENT_QUEUE_URL": redis.url(), "XAGENT_QUEUE": "docket"}
+
+@pytest.fixture(params=QUEUES)
+def carried(request: pytest.FixtureRequest) -> str:
+    """The queue by whose carrier the test's jobs go."""
+    name: str = request.param
+    return name
+
+
+class Workers:
+    """Starts `xagent worker` with real sandboxes, as an operator does.
+
+    Args:
+        queue: The queue's name.
+        redis: Its server.
+        folder: Where their log goes.
+    """
+
+    def __init__(self, queue: str, redis: RedisServer, folder: Path) -> None:
+        config = folder / "config.toml"
+        config.write_text(f"[queues.{queue}]\nlease = {LEASE}\n")
+        self._env = os.environ | {
+            "XAGENT_QUEUE_URL": redis.url(), "XAGENT_QUEUE": queue, "XAGENT_CONFIG": str(config)
+        }  # fmt: skip
         self._processes: list[subprocess.Popen[bytes]] = []
+        self.log = folder / "log"
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "xagent_core.cli", "worker", "--backend", "bubblewrap", *options]
-        process = subprocess.Popen(command, env=self._env, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(command, env=self._env, stdin=subprocess.DEVNULL, stderr=log)
         self._processes.append(process)
         return process
 
@@ -50,17 +74,13 @@ class Workers:
 
 
 @pytest.fixture
-def workers(redis: RedisServer) -> Iterator[Workers]:
-    started = Workers(redis)
+def workers(carried: str, redis: RedisServer, tmp_path: Path) -> Iterator[Workers]:
+    started = Workers(carried, redis, tmp_path)
     yield started
     started.end()
 
 
 @pytest.fixture
-def open_queue(redis: RedisServer) -> Callable[..., AbstractAsyncContextManager[TaskQueue]]:
-    @contextlib.asynccontextmanager
-    async def make(**options: object) -> AsyncIterator[TaskQueue]:
-        async with get_queue("docket", url=redis.url(), **options) as queue:
-            yield queue
-
-    return make
+async def queue(carried: str, redis: RedisServer) -> AsyncIterator[TaskQueue]:
+    async with get_queue(carried, url=redis.url(), lease=LEASE) as queue:
+        yield queue

@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LONGEST_KEY: Final = 256
+_SEND_SECONDS: Final = 2.0
 _STATES: Final[tuple[JobState, ...]] = ("queued", "running", "finished", "dead", "cancelled")
 
 
@@ -164,13 +165,17 @@ class TaskQueue:
         # An answer that was lost does no harm: the id is ours, and entered once.
         job, new = await _patiently(enter, patience)
         if new and not delay:
-            try:
-                await self.carrier.send(job.id, queue)
-            except QueueError as error:
-                logger.warning("job %s is in the books, and its message will be sent by a worker: %s", job.id, error)
+            await self._send(job, patience)
         if new:
             tell(self.plugins, "xagent_job_submitted", job)
         return job
+
+    async def _send(self, job: Job, patience: float) -> None:
+        try:
+            # Again at least once: the connections of a server that was away fail, each in its turn.
+            await _patiently(lambda: self.carrier.send(job.id, job.queue), max(patience, _SEND_SECONDS))
+        except QueueError as error:
+            logger.warning("job %s is in the books, and its message will be sent by a worker: %s", job.id, error)
 
     def _check(
         self, request: ExecutionRequest | ToolCall, queue: str, key: str | None, delay: float, attempts: int | None
@@ -317,7 +322,7 @@ class TaskQueue:
         job = await self.books.job(job_id)
         if state != "dead":
             raise InvalidRequestError(f"job {job_id}", f"it is {state}, and only dead letters can be requeued")
-        await self.carrier.send(job_id, job.queue)
+        await self._send(job, 0.0)
         return job
 
     async def stats(self) -> QueueStats:

@@ -124,7 +124,7 @@ APPEND: Final = (
     + """
 local id = ARGV[3]
 if not held(id, ARGV[4]) then return 0 end
-if tonumber(get(id, 'batch')) >= tonumber(ARGV[5]) then return 1 end  -- the answer was lost
+if (tonumber(get(id, 'batch')) or 0) >= tonumber(ARGV[5]) then return 1 end  -- the answer was lost
 redis.call('HSET', P..'job:'..id, 'batch', ARGV[5])
 local attempt = get(id, 'attempt')
 for i = 6, #ARGV do event(id, attempt, 'output', 'o', ARGV[i]) end

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -74,7 +74,7 @@ class Store:
             QueueUnavailableError: The server does not answer.
             QueueError: It refuses.
         """
-        with self.blamed():
+        async with self.blamed():
             async with asyncio.timeout(_SECONDS):
                 # By its digest: the server has the text already, and reads it once.
                 if script not in self.scripts:
@@ -88,12 +88,12 @@ class Store:
             QueueUnavailableError: The server does not answer within `seconds`.
             QueueError: It refuses.
         """
-        with self.blamed():
+        async with self.blamed():
             async with asyncio.timeout(seconds):
                 return await getattr(self.client, command)(*arguments, **options)
 
-    @contextlib.contextmanager
-    def blamed(self) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def blamed(self) -> AsyncIterator[None]:
         """Turns what the client raises into this project's errors."""
         from redis import exceptions
 
@@ -102,6 +102,9 @@ class Store:
         except exceptions.AuthenticationError as error:
             raise QueueError(self.place, f"it refuses to let us in: {error}", "Mend the URL's password.") from error
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError) as error:
+            if self.owned:
+                # Else each of them would fail in its turn when the server has long been back.
+                await self.client.connection_pool.disconnect(inuse_connections=False)
             cause = str(error) or "it did not answer in time"
             raise QueueUnavailableError(
                 self.place, f"the queue's server does not answer: {cause}", _START_IT

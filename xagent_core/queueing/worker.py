@@ -350,7 +350,9 @@ class Worker:
         for job_id, queue, again in await self.queue.books.due():
             # A job may wait for long behind others. Only when no message is left can its own have been lost.
             if not again or not await self.queue.carrier.waiting(queue):
-                await self.queue.carrier.send(job_id, queue)
+                # The books have noted it as sent.
+                send = functools.partial(self.queue.carrier.send, job_id, queue)
+                await self._outages.insist(send, unless=self._draining.is_set)
         return _DUE_SECONDS
 
     async def _sweep(self) -> float:

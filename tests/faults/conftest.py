@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from xagent_core import TaskQueue, get_queue
+from xagent_core.queueing.books import BooksConfig
 from xagent_core.testing.redis import RedisServer
-
-LEASE = 4.0
 
 
 @pytest.fixture
@@ -43,12 +42,13 @@ class Workers:
     Args:
         queue: The queue's name.
         redis: Its server.
+        lease: The books' option.
         folder: Where their log goes.
     """
 
-    def __init__(self, queue: str, redis: RedisServer, folder: Path) -> None:
+    def __init__(self, queue: str, redis: RedisServer, lease: float, folder: Path) -> None:
         config = folder / "config.toml"
-        config.write_text(f"[queues.{queue}]\nlease = {LEASE}\n")
+        config.write_text(f"[queues.{queue}]\nlease = {lease}\n")
         self._env = os.environ | {
             "XAGENT_QUEUE_URL": redis.url(), "XAGENT_QUEUE": queue, "XAGENT_CONFIG": str(config)
         }  # fmt: skip
@@ -74,13 +74,19 @@ class Workers:
 
 
 @pytest.fixture
-def workers(carried: str, redis: RedisServer, tmp_path: Path) -> Iterator[Workers]:
-    started = Workers(carried, redis, tmp_path)
+def lease() -> float:
+    """Seconds without a sign of life after which a worker is lost; tests of nothing but its end take less."""
+    return BooksConfig().lease
+
+
+@pytest.fixture
+def workers(carried: str, redis: RedisServer, lease: float, tmp_path: Path) -> Iterator[Workers]:
+    started = Workers(carried, redis, lease, tmp_path)
     yield started
     started.end()
 
 
 @pytest.fixture
-async def queue(carried: str, redis: RedisServer) -> AsyncIterator[TaskQueue]:
-    async with get_queue(carried, url=redis.url(), lease=LEASE) as queue:
+async def queue(carried: str, redis: RedisServer, lease: float) -> AsyncIterator[TaskQueue]:
+    async with get_queue(carried, url=redis.url(), lease=lease) as queue:
         yield queue

@@ -146,6 +146,7 @@ async def has_started(queue, job_id):
 
 
 @pytest.mark.engine("bubblewrap")
+@pytest.mark.parametrize("lease", [2.0], ids="lease={}".format)
 @pytest.mark.parametrize("server", ["up", "away"])
 async def test_workers_end_by_themselves_when_their_scaler_is_killed(redis, queue, workers, server):
     scaler = workers.start("--autoscale", "2:2", "--concurrency", "1")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.host import HostBackend, run_job, slowest_callback
 from xagent_core.guest.collect import collect
 from xagent_core.guest.health import is_alive
@@ -25,6 +27,15 @@ async def test_files_that_match_come_back(host):
         True,
     )
     assert await files_after(host, script, ["**/[bc].txt"]) == ({"out/deep/b.txt": b"2\n", "c.txt": b"3\n"}, True)
+
+
+@pytest.mark.parametrize("job", [{"build": ("true",)}, {"run": ("sh", "main.x", "x" * 10_000)}], ids=["build", "long"])
+async def test_files_come_back_however_the_program_was_started(host, job):
+    sandbox = await host.guest()
+    ran = await run_job(sandbox, **{"run": ("sh", "main.x"), "source": b"echo 1 >made; sleep 60 &"} | job)
+    assert ran.outcome.status == "success"
+    files, complete = await collect(sandbox, ["made"], limit=10**6)
+    assert ([(file.path, file.content) for file in files], complete) == ([("made", b"1\n")], True)
 
 
 async def test_nothing_matches(host):

@@ -14,6 +14,8 @@ What shapes it:
 - Above a program stand two shells: a program that kills its parent leaves one that tells the end.
 - A shell costs its fork, so those that a job needs stand by too: where no interpreter does, the one that becomes
   the program waits for its command line from the reader (descriptor 6). Builds and jobs after the first fork theirs.
+- The process that ends all others to collect files is the one that the first process waits for: the reader of jobs
+  that are not followed by another. A reader below it would leave nobody to wait for.
 - A job's standard error is not the guest's: what the shell itself has to say (`Killed`) is not the program's output.
 - A standby interpreter waits for its source on a named pipe. The reader opens the other end (6 again), which takes
   until the interpreter has opened its own, and removes the name: whatever opens the source later, for a
@@ -58,9 +60,10 @@ finish() {{
   printf '%s %s %s %s %s %s\\n' "$1" "$2" "$3" "$o" "$m" "$t" >&5
 }}
 end_jobs() {{ [ $$ = 1 ] && kill -9 -1; }}
-run() {{ ( ( exec "$@" <{STATE}/stdin >&4 2>&5 3<&- 4>&- 5>&- 6>&- ); exit $? ); }}
-run_later() {{ ( ( IFS= read -r job && eval "exec $job <{STATE}/stdin >&4 2>&5 3<&- 4>&- 5>&-" ); exit $? ); }}
-tell() {{ read -r b <{STATE}/boundary && finish "$b" run $1 || end_jobs; }}
+become() {{ exec "$@" <{STATE}/stdin >&4 2>&5 3<&- 4>&- 5>&- 6>&-; }}
+run() {{ ( ( become "$@" ); exit $? ); }}
+run_later() {{ ( ( IFS= read -r job && eval "$job" ); exit $? ); }}
+tell() {{ read -r b p <{STATE}/boundary && finish "$b" ${{p:-run}} $1 || end_jobs; }}
 serve() {{ while IFS= read -r line; do eval "$line"; done; end_jobs; }}
 if [ $# = 0 ]; then
   {{ exec 6>&1 >&4; serve; }} <&3 | {{ run_later; tell $?; }}

@@ -106,18 +106,21 @@ def job_message(program: Program, request: ExecutionRequest, *, boundary: str, m
         parts.append(write_lines(f"{STATE}/stdin", request.stdin))
     mark = quote(boundary)
     parts.append(write_lines(quote(program.source_name), program.source))
-    run = _command(program.run, program.env)
+    build, run = (_command(argv, program.env) for argv in (program.build, program.run))
     if program.standby:
         job = f"echo {mark} >{STATE}/boundary; {_hand_over(program)}"
-    elif not program.build and not more and len(run) <= _INLINE:
-        job = f"echo {mark} >{STATE}/boundary; printf '%s\\n' {quote(run)} >&6; exec 6>&-"
-    else:
+    elif more:
         job = f"run {run}; finish {mark} run $?"
         if program.build:
-            build = _command(program.build, program.env)
             job = f"run {build}; c=$?; finish {mark} build $c; [ $c = 0 ] && {{ {job}; }}"
-        # Where the job has killed the reader, the guest has nothing more to do.
-        job = f"{{ {job}; }} | serve <&3{'' if more else '; exit'}"
+        job = f"{{ {job}; }} | serve <&3"
+    else:
+        phase, job = "", f"become {run}"
+        if program.build:
+            phase = " build"  # it is what has ended, where the shell goes no further
+            done = f"finish {mark} build 0; echo {mark} >{STATE}/boundary"
+            job = f"run {build}; c=$?; [ $c = 0 ] || exit $c; {done}; {job}"
+        job = f"echo {mark}{phase} >{STATE}/boundary; printf '%s\\n' {quote(job)} >&6; exec 6>&-"
     begin = f"echo {mark} start 0 - - - >&4"
     parts.append(encode_line(f"if [ $full ]; then finish {mark} full 1; else {begin}; {job}; fi\n"))
     return b"".join(parts)

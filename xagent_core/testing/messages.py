@@ -101,14 +101,16 @@ def _with_newlines(text: str) -> str:
 def _commands(line: str) -> list[list[str]]:
     """The argv of each command in a line of shell that runs a job, the program's last."""
     if later := _LATER.search(line):
-        return [shlex.split(_with_newlines(shlex.split(later[1])[0]))]
+        line = shlex.split(later[1])[0]
+        if line.startswith("become "):
+            return [shlex.split(_with_newlines(line))[1:]]
     lexer = shlex.shlex(_with_newlines(line), posix=True, punctuation_chars=";|&")
     lexer.whitespace_split = True
     lexer.commenters = ""
     words = list(lexer)
     commands = []
     for at, word in enumerate(words):
-        if word == "run" and words[at - 1] in ("{", ";"):
+        if word in ("run", "become") and words[at - 1 : at] in ([], ["{"], [";"]):
             end = next((n for n in range(at, len(words)) if words[n] == ";"), len(words))
             commands.append(words[at + 1 : end])
     return commands

@@ -65,7 +65,7 @@ def xagent_register_commands() -> Sequence[CommandRegistration]:  # type: ignore
 
 @hookspec
 def xagent_before_execute(request: ExecutionRequest, backend: str) -> None:
-    """Observes a request that is about to run on `backend`.
+    """Observes a request that is about to run on `backend`; its language has its own name, and no alias.
 
     It is called in the event loop and must not block. What it raises is logged and changes nothing.
     """

@@ -98,6 +98,19 @@ async def test_an_answer_that_was_lost_is_asked_for_again(rig, ended, lose_answe
     assert (depth.totals["submitted"], depth.totals["finished"], depth.running) == (1, 1, 0)
 
 
+async def test_an_urgent_job_that_was_begun_in_place_of_another_is_begun_once(rig, ended, lose_answers):
+    low, high = await rig.submit(queue="low"), await rig.submit(queue="high")
+    books, lost = rig.queue.books, lose_answers(scripts.CLAIM)
+    with pytest.raises(QueueUnavailableError):
+        await books.claim(low.id, "worker", "token", urgent=["high"])
+    again = await books.claim(low.id, "worker", "token", urgent=["high"])
+    assert lost
+    assert again is not None
+    assert again.job.id == high.id
+    assert (await rig.queue.job(low.id)).state == "queued"
+    assert (await rig.queue.job(high.id)).attempt == 1
+
+
 async def test_a_renewal_that_overtakes_the_answer_does_not_stop_what_has_ended(rig, ended, monkeypatch, caplog):
     finish = rig.queue.books.finish
 

@@ -133,9 +133,13 @@ class Books:
         )  # fmt: skip
         return job, True
 
-    async def claim(self, job_id: str, worker: str, token: str) -> Claim | None:
-        """Begins an attempt; None where there is nothing to begin: the message was late, or a duplicate."""
-        answer = await self._run(scripts.CLAIM, job_id, worker, token, self.config.lease)
+    async def claim(self, job_id: str, worker: str, token: str, *, urgent: Sequence[str] = ()) -> Claim | None:
+        """Begins an attempt, of a job that waits in a more urgent queue where there is one.
+
+        Returns:
+            The claim; None where there is nothing to begin: the message was late, or a duplicate.
+        """
+        answer = await self._run(scripts.CLAIM, job_id, worker, token, self.config.lease, *urgent)
         return Claim(job=_job(_pairs(answer)), token=token) if answer else None
 
     async def append(self, claim: Claim, number: int, outputs: Iterable[OutputEvent]) -> bool:

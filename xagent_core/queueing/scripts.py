@@ -97,15 +97,26 @@ return {id, ARGV[6], 1, text(now), get(id, 'ready')}
 """
 )
 
-# ARGV: id worker token lease. The answer is the job; it is empty where the message is late, or a duplicate.
+# ARGV: id worker token lease, then the queues that come before the job's. The answer is the job that was begun: the
+# most urgent one, whose own message will be late. It is empty where this message is late, or a duplicate.
 CLAIM: Final = (
     _COMMON
     + """
-local id, job = ARGV[3], P..'job:'..ARGV[3]
-if held(id, ARGV[5]) then return redis.call('HGETALL', job) end  -- the answer was lost
+local id = ARGV[3]
+for _, begun in ipairs({id, get(id, 'instead')}) do
+  if held(begun, ARGV[5]) then return redis.call('HGETALL', P..'job:'..begun) end  -- the answer was lost
+end
 -- A message of an attempt that has failed may come before the next is due; the outbox has another.
 if get(id, 'state') ~= 'queued' or tonumber(get(id, 'ready')) > now + 0.001 then return {} end
-local queue = get(id, 'queue')
+for i = 7, #ARGV do
+  local urgent = redis.call('ZRANGEBYSCORE', P..'queued:'..ARGV[i], '-inf', now, 'LIMIT', 0, 1)[1]
+  if urgent then
+    redis.call('HSET', P..'job:'..id, 'instead', urgent)
+    id = urgent
+    break
+  end
+end
+local queue, job = get(id, 'queue'), P..'job:'..id
 leave(id, queue, 'queued')
 local attempt = redis.call('HINCRBY', job, 'attempt', 1)
 redis.call('HSET', job, 'state', 'running', 'worker', ARGV[4], 'token', ARGV[5], 'batch', '0',

@@ -202,19 +202,26 @@ class Worker:
         urgency = self._queues.index(queue) if queue in self._queues else len(self._queues)
         async with self._slots.taken(urgency):
             if self._draining.is_set():
-                with contextlib.suppress(QueueError):  # the outbox will send it
-                    await self.queue.carrier.send(job_id, queue)
+                await self._pass_on(job_id, queue)
                 return
-            claim = await self._claimed(job_id)
-            if claim is not None:
+            claim = await self._claimed(job_id, self._queues[:urgency])
+            if claim is None:
+                return
+            if claim.job.id == job_id:
                 await self._attend(claim)
+            else:
+                await asyncio.gather(self._attend(claim), self._pass_on(job_id, queue))
 
-    async def _claimed(self, job_id: str) -> Claim | None:
+    async def _pass_on(self, job_id: str, queue: str) -> None:
+        with contextlib.suppress(QueueError):  # the outbox will send it
+            await self.queue.carrier.send(job_id, queue)
+
+    async def _claimed(self, job_id: str, urgent: Sequence[str]) -> Claim | None:
         """Begins an attempt. Where no answer came it asks again, since the job may be this attempt's already."""
         token = secrets.token_hex(8)
         try:
             return await self._outages.insist(
-                lambda: self.queue.books.claim(job_id, self.name, token), unless=self._draining.is_set
+                lambda: self.queue.books.claim(job_id, self.name, token, urgent=urgent), unless=self._draining.is_set
             )
         except QueueError:
             return None  # another worker will be given it

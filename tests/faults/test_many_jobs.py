@@ -14,7 +14,7 @@ import pytest
 from xagent_core.testing.queues.rig import Rig
 from xagent_core.testing.queues.worker import LANGUAGE, program
 
-# How many it was shown with, and how often, says docs/evaluations/task-queue.md.
+# docs/queues.md says what came of 5,000.
 JOBS = {name: int(os.environ.get("XAGENT_TEST_JOBS", few)) for name, few in (("docket", 150), ("celery", 75))}
 
 

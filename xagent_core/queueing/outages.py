@@ -1,16 +1,17 @@
-"""Says once that a server is away, and once that it is back, however many ask it meanwhile."""
+"""Waits for a server that is away, and says once that it is, and once that it is back, however many ask it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from xagent_core.errors import QueueError
+from xagent_core.errors import QueueError, QueueUnavailableError
 
-__all__ = ["Outages"]
+__all__ = ["Outages", "patiently"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,3 +77,26 @@ class Outages:
         finally:
             if (server := self._failed.pop(asker, None)) is not None and server not in self._failed.values():
                 del self._since[server]  # it gave up, and nobody else waits
+
+
+async def patiently(call: Callable[[], Awaitable[T]], patience: float) -> T:
+    """Calls again while the server is away.
+
+    Args:
+        call: What to call.
+        patience: For how many seconds.
+
+    Raises:
+        QueueUnavailableError: The last call's.
+    """
+    deadline = time.monotonic() + patience
+    pause = 0.1
+    while True:
+        try:
+            return await call()
+        except QueueUnavailableError:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+            await asyncio.sleep(min(left, pause * random.uniform(0.5, 1)))  # noqa: S311 - spreads load
+            pause = min(pause * 2, 2.0)

@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import random
 import re
-import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Final, Self, TypeVar, Unpack
@@ -21,11 +19,11 @@ from xagent_core.errors import (
     JobCancelledError,
     JobDeadError,
     QueueError,
-    QueueUnavailableError,
 )
 from xagent_core.plugins import Plugins, load_plugins
 from xagent_core.queueing.books import Books, BooksConfig
 from xagent_core.queueing.observing import named, tell
+from xagent_core.queueing.outages import patiently
 from xagent_core.queueing.retry import RetryPolicy
 from xagent_core.request import RequestArguments, make_request
 from xagent_core.types import ExecutionRequest, ExecutionResult
@@ -163,7 +161,7 @@ class TaskQueue:
             )
 
         # An answer that was lost does no harm: the id is ours, and entered once.
-        job, new = await _patiently(enter, patience)
+        job, new = await patiently(enter, patience)
         if new and not delay:
             await self._send(job, patience)
         if new:
@@ -173,7 +171,7 @@ class TaskQueue:
     async def _send(self, job: Job, patience: float) -> None:
         try:
             # Again at least once: the connections of a server that was away fail, each in its turn.
-            await _patiently(lambda: self.carrier.send(job.id, job.queue), max(patience, _SEND_SECONDS))
+            await patiently(lambda: self.carrier.send(job.id, job.queue), max(patience, _SEND_SECONDS))
         except QueueError as error:
             logger.warning("job %s is in the books, and its message will be sent by a worker: %s", job.id, error)
 
@@ -293,7 +291,7 @@ class TaskQueue:
 
     async def _awaited(self, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         """Asks the books, and bears a server that is away for as long as the queue is patient."""
-        return await _patiently(lambda: call(*arguments), self._patience)
+        return await patiently(lambda: call(*arguments), self._patience)
 
     async def cancel(self, job_id: str) -> Job:
         """Cancels a job: one that waits never starts, one that runs is killed with its sandbox.
@@ -347,21 +345,6 @@ def _result_of(job: Job) -> ExecutionResult | ToolResult:
         f"it is a dead letter after attempt {job.attempt} of {job.attempts}: {cause}",
         f"{failure.fix} {again}" if failure and failure.fix else again,
     )
-
-
-async def _patiently(call: Callable[[], Awaitable[T]], patience: float) -> T:
-    """Calls again while the server is away, for so many seconds."""
-    deadline = time.monotonic() + patience
-    pause = 0.1
-    while True:
-        try:
-            return await call()
-        except QueueUnavailableError:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise
-            await asyncio.sleep(min(left, pause * random.uniform(0.5, 1)))  # noqa: S311 - spreads load
-            pause = min(pause * 2, 2.0)
 
 
 def get_queue(

@@ -115,7 +115,7 @@ def xagent_job_submitted(job: Job) -> None:
 def xagent_job_started(job: Job, worker: str) -> None:
     """Observes, in the worker, an attempt that begins: it is number `job.attempt`.
 
-    `xagent_core.queueing.worker.current_job` holds the job while it is executed, for observers of executions.
+    `xagent_core.queueing.observing.current_job` holds the job while it is executed, for observers of executions.
     """
 
 

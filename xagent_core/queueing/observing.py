@@ -1,14 +1,18 @@
-"""Tells observers of jobs, whose languages they get by their own names, whichever alias the submitter wrote."""
+"""What observers are told of jobs. Languages have their own names here, whichever alias the submitter wrote."""
 
 from __future__ import annotations
 
+import contextvars
 from dataclasses import replace
 
 from xagent_core.abc.queue import Job, ToolCall
 from xagent_core.plugins import Plugins
 from xagent_core.types import ExecutionRequest
 
-__all__ = ["named", "tell"]
+__all__ = ["current_job", "named", "tell"]
+
+current_job: contextvars.ContextVar[Job | None] = contextvars.ContextVar("xagent_current_job", default=None)
+"""The job that the current task runs, for observers of executions and for logs."""
 
 
 def named(request: ExecutionRequest | ToolCall, plugins: Plugins) -> ExecutionRequest | ToolCall:

@@ -1,65 +1,33 @@
-"""A worker: takes jobs from a queue, runs them in an engine, and keeps the books in step."""
+"""A worker: takes jobs from a queue as it has slots for them, until it is told to drain."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
-import functools
 import logging
 import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Self
 
-from xagent_core.abc.queue import Job, JobFailure, ToolCall, ToolResult, WorkerInfo
-from xagent_core.bridge import in_thread
+from xagent_core.abc.queue import WorkerInfo
 from xagent_core.engine import Engine
-from xagent_core.errors import ConfigError, QueueError, WorkerLostError, XAgentError
+from xagent_core.errors import ConfigError, QueueError
+from xagent_core.queueing.attempts import Attempts
 from xagent_core.queueing.books import Claim
-from xagent_core.queueing.observing import tell
 from xagent_core.queueing.outages import Outages
 from xagent_core.queueing.queue import TaskQueue
-from xagent_core.queueing.recorder import Recorder
-from xagent_core.queueing.retry import failure_of
 from xagent_core.queueing.slots import Slots
-from xagent_core.toolbox import get_tools
-from xagent_core.types import ExecutionResult, FinishedEvent, OutputEvent
+from xagent_core.queueing.upkeep import Upkeep
+from xagent_core.queueing.worker_tools import WorkerTools
 from xagent_core.workspace import Workspace
 
-__all__ = ["Worker", "current_job"]
+__all__ = ["Worker"]
 
 logger = logging.getLogger(__name__)
-
-current_job: contextvars.ContextVar[Job | None] = contextvars.ContextVar("xagent_current_job", default=None)
-"""The job that the current task runs, for observers of executions and for logs."""
-
-_DUE_SECONDS: Final = 0.25
-_AWAY_SECONDS: Final = 1.0
-_NOT_AGAIN: Final = "It is not run again by itself, since its code may have run and it was not submitted as idempotent."
-
-Stop = Literal["cancel", "lost", "stop"]
-Tool = Callable[[Mapping[str, Any], Callable[[OutputEvent], Awaitable[None]]], Awaitable[ToolResult]]
-"""Takes a tool's arguments, and what is told of output as it comes."""
-
-
-@dataclass(slots=True)
-class _Running:
-    claim: Claim
-    task: asyncio.Task[None]
-    why: Stop | None = None
-    over: bool = False
-    """Whether its program has ended, and only the books are to be told."""
-
-    def stop(self, why: Stop) -> None:
-        """Ends the attempt; the first reason counts, and none when it is over by itself."""
-        if self.why is None and not self.over:
-            self.why = why
-            self.task.cancel()
 
 
 class Worker:
@@ -95,21 +63,18 @@ class Worker:
         self.queue = queue
         self.engine = engine
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._workspace = Workspace(workspace) if isinstance(workspace, str | Path) else workspace
-        self._tools: dict[str, Tool] = {}
-        self._shared: dict[Any, Any] = {}
-        self._making_tools = asyncio.Lock()
         self._queues = tuple(dict.fromkeys(queues))
         self._slots = Slots(slots)
-        self._running: dict[str, _Running] = {}
         self._started = time.time()
         self._draining = asyncio.Event()
         self._stopping = False
-        self._outages = Outages(f"worker {self.name}")
         self._delivering: asyncio.Task[None] | None = None
-        self._keeping: list[asyncio.Task[None]] = []
-        self.last_sign: float | None = None
-        """When the books last took a sign of life, by the monotonic clock; None before the first."""
+        self._outages = Outages(f"worker {self.name}")
+        tools = WorkerTools(engine, workspace)
+        self._attempts = Attempts(queue, engine, tools, worker=self.name, outages=self._outages, hurried=self._hurried)
+        self._upkeep = Upkeep(
+            queue, self._attempts, self._outages, info=lambda: self.info, draining=self._draining.is_set
+        )
 
     @property
     def info(self) -> WorkerInfo:
@@ -120,19 +85,23 @@ class Worker:
             pid=os.getpid(),
             queues=self._queues,
             slots=self._slots.number,
-            busy=len(self._running),
+            busy=len(self._attempts.claims),
             backend=self.engine.backend.name,
             draining=self._draining.is_set(),
             started=self._started,
         )
+
+    @property
+    def last_sign(self) -> float | None:
+        """When the books last took a sign of life, by the monotonic clock; None before the first."""
+        return self._upkeep.last_sign
 
     async def __aenter__(self) -> Self:
         """Begins to take jobs. A server that is away is waited for."""
         carrier, slots = self.queue.carrier, self._slots.number
         self._delivering = asyncio.create_task(carrier.deliver(self._deliver, queues=self._queues, slots=slots))
         self._delivering.add_done_callback(self._delivered)
-        steps = (self._renew, self._listen(), self._send_due, self._sweep)
-        self._keeping = [asyncio.create_task(self._keep(step)) for step in steps]
+        self._upkeep.begin()
         self.queue.plugins.observe("xagent_worker_started", worker=self.info)
         return self
 
@@ -172,9 +141,7 @@ class Worker:
         if late:
             self.stop()
             await asyncio.wait([delivering])
-        for task in self._keeping:
-            task.cancel()
-        await asyncio.wait(self._keeping)
+        await self._upkeep.end()
         info = self.info
         with contextlib.suppress(QueueError):  # the server is away: the entry expires
             await self.queue.books.forget_worker(self.name)
@@ -185,8 +152,7 @@ class Worker:
     def stop(self) -> None:
         """Stops the jobs that run now, and waits no more for a server that is away."""
         self._stopping = True
-        for running in list(self._running.values()):
-            running.stop("stop")
+        self._attempts.stop_all()
 
     def _hurried(self) -> bool:
         """Whether a server that is away is not worth waiting for any more.
@@ -208,9 +174,9 @@ class Worker:
             if claim is None:
                 return
             if claim.job.id == job_id:
-                await self._attend(claim)
+                await self._attempts.attend(claim)
             else:
-                await asyncio.gather(self._attend(claim), self._pass_on(job_id, queue))
+                await asyncio.gather(self._attempts.attend(claim), self._pass_on(job_id, queue))
 
     async def _pass_on(self, job_id: str, queue: str) -> None:
         with contextlib.suppress(QueueError):  # the outbox will send it
@@ -225,169 +191,3 @@ class Worker:
             )
         except QueueError:
             return None  # another worker will be given it
-
-    async def _attend(self, claim: Claim) -> None:
-        """Runs an attempt in a task of its own, which is stopped by name."""
-        task = asyncio.create_task(self._attempt(claim))
-        running = self._running[claim.job.id] = _Running(claim, task)
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            running.stop("stop")
-            await asyncio.wait([task])
-            raise
-        finally:
-            del self._running[claim.job.id]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("job %s", claim.job.id, exc_info=error)
-
-    async def _attempt(self, claim: Claim) -> None:
-        job, running = claim.job, self._running[claim.job.id]
-        current_job.set(job)
-        books = self.queue.books
-        tell(self.queue.plugins, "xagent_job_started", job, worker=self.name)
-        try:
-            result = await self._execute(running)
-            ended = await self._entered(lambda: books.finish(claim, result))
-        except asyncio.CancelledError:
-            running.over = True
-            if running.why == "lost":
-                ended = None
-            elif running.why == "cancel":
-                ended = await self._entered(lambda: books.cancelled(claim))
-            else:
-                failure = _lost(f"worker {self.name}", "it was stopped before the job ended")
-                ended = await self._settled(claim, failure, again=True)
-        # Whatever an engine or a plugin does, the job must come to an end in the books, and the worker must live.
-        except Exception as error:
-            running.over = True
-            if not isinstance(error, XAgentError):
-                logger.exception("job %s", job.id)
-            failure, again = failure_of(error)
-            ended = await self._settled(claim, failure, again=again)
-        if ended is None:
-            logger.warning("job %s is not ended here: another worker has it, or will", job.id)
-        else:
-            self._tell(ended)
-
-    async def _execute(self, running: _Running) -> ExecutionResult | ToolResult:
-        request = running.claim.job.request
-        recorder = Recorder(self.queue.books, running.claim, self._outages, hurried=self._hurried)
-        if isinstance(request, ToolCall):
-            tool = await self._tool(request.name)
-            async with recorder.writing():
-                outcome = await tool(request.arguments, recorder.put)
-                running.over = True
-            return outcome
-        async with recorder.writing(), contextlib.aclosing(self.engine.stream(request)) as events:
-            async for event in events:
-                if isinstance(event, FinishedEvent):
-                    result, running.over = event.result, True
-                else:
-                    await recorder.put(event)
-        return result
-
-    async def _tool(self, name: str) -> Tool:
-        """Makes calls of a tool, which is made for the first of them and shares what all tools of this worker do."""
-        async with self._making_tools:
-            if name not in self._tools:
-                made = await in_thread(_make_tool, self.engine, self._workspace, name, self._shared)
-                self._tools[name] = made
-        return self._tools[name]
-
-    async def _entered(self, call: Callable[[], Awaitable[Job | None]]) -> Job | None:
-        """Has the books take what became of an attempt, for as long as it takes, unless this worker must end."""
-        try:
-            return await self._outages.insist(call, unless=self._hurried)
-        except QueueError as error:
-            logger.warning("worker %s ends without the books, in which its job will be lost: %s", self.name, error)
-            return None
-
-    async def _settled(self, claim: Claim, failure: JobFailure, *, again: bool) -> Job | None:
-        """Has a job tried again where that is safe and allowed, and makes it a dead letter otherwise."""
-        books, job = self.queue.books, claim.job
-        safe = failure.code_ran == "no" or job.idempotent
-        if again and safe and job.attempt < job.attempts:
-            delay = self.queue.retry.delay(job.attempt)
-            return await self._entered(lambda: books.retry(claim, failure, delay=delay))
-        told = failure if safe or not again else _with_fix(failure, _NOT_AGAIN)
-        return await self._entered(lambda: books.bury(claim, told))
-
-    def _tell(self, job: Job) -> None:
-        """Tells the observers what the books now say of a job."""
-        tell(self.queue.plugins, "xagent_job_ended" if job.over else "xagent_job_retried", job)
-
-    async def _keep(self, step: Callable[[], Awaitable[float]]) -> None:
-        """Repeats a step; it says how many seconds to wait before the next."""
-        while True:
-            try:
-                pause = await step()
-                self._outages.worked(step)
-            except QueueError as error:
-                self._outages.failed(step, error)
-                pause = _AWAY_SECONDS
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                # A client may turn a cancellation into an error of its connection.
-                raise asyncio.CancelledError
-            await asyncio.sleep(pause)
-
-    async def _renew(self) -> float:
-        held = [running.claim for running in self._running.values()]
-        for why, job_id in await self.queue.books.renew(self.info, held):
-            if running := self._running.get(job_id):
-                running.stop("cancel" if why == "cancel" else "lost")
-        self.last_sign = time.monotonic()
-        return self.queue.config.lease / 4
-
-    def _listen(self) -> Callable[[], Awaitable[float]]:
-        place = "0-0"
-
-        async def listen() -> float:
-            nonlocal place
-            place, jobs = await self.queue.books.orders(self.name, place, wait=2.0)
-            for job_id in jobs:
-                if running := self._running.get(job_id):
-                    running.stop("cancel")
-            return 0.0
-
-        return listen
-
-    async def _send_due(self) -> float:
-        for job_id, queue, again in await self.queue.books.due():
-            # A job may wait for long behind others. Only when no message is left can its own have been lost.
-            if not again or not await self.queue.carrier.waiting(queue):
-                # The books have noted it as sent.
-                send = functools.partial(self.queue.carrier.send, job_id, queue)
-                await self._outages.insist(send, unless=self._draining.is_set)
-        return _DUE_SECONDS
-
-    async def _sweep(self) -> float:
-        for claim in await self.queue.books.lost():
-            logger.warning("job %s: worker %s is lost", claim.job.id, claim.job.worker)
-            failure = _lost(f"worker {claim.job.worker}", "it was lost in the middle of the job")
-            if (job := await self._settled(claim, failure, again=True)) is not None:  # else another has seen to it
-                self._tell(job)
-        await self.queue.books.forget_old()
-        return self.queue.config.lease / 8
-
-
-def _make_tool(engine: Engine, workspace: Workspace | None, name: str, shared: dict[Any, Any]) -> Tool:
-    (tool,) = get_tools(engine, workspace=workspace, names=[name], shared=shared)
-    from xagent_core.queueing.tools import invoke  # langchain-core takes a second, and many workers never need it
-
-    return functools.partial(invoke, tool)
-
-
-def _lost(component: str, cause: str) -> JobFailure:
-    return JobFailure(type=WorkerLostError.__name__, component=component, cause=cause)
-
-
-def _with_fix(failure: JobFailure, fix: str) -> JobFailure:
-    return JobFailure(
-        type=failure.type,
-        component=failure.component,
-        cause=failure.cause,
-        fix=f"{failure.fix} {fix}".strip(),
-        code_ran=failure.code_ran,
-    )

@@ -14,7 +14,7 @@ from xagent_core.engine import Engine
 from xagent_core.errors import SandboxLostError
 from xagent_core.hookspecs import hookimpl
 from xagent_core.plugins import load_plugins
-from xagent_core.queueing.worker import current_job
+from xagent_core.queueing.observing import current_job
 from xagent_core.testing.fakes import FakeBackend, FakeJob, FakeRun
 
 if TYPE_CHECKING:

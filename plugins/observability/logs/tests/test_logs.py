@@ -14,7 +14,7 @@ from xagent_logs.formatting import use_json
 from xagent_logs.records import about
 
 from xagent_core import ExecutionRequest, ExecutionResult, Job, JobFailure, ToolCall, ToolResult
-from xagent_core.queueing.worker import current_job
+from xagent_core.queueing.observing import current_job
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
+from xagent_core.queueing.observing import current_job
 from xagent_logs.records import identity
 
 __all__ = ["JobContext", "use_json"]
@@ -25,9 +25,7 @@ class JobContext(logging.Filter):
 
 
 def _current() -> dict[str, Any]:
-    # Who runs no worker has no job, and need not import one.
-    worker = sys.modules.get("xagent_core.queueing.worker")
-    job = worker.current_job.get() if worker is not None else None
+    job = current_job.get()
     return identity(job) if job is not None else {}
 
 

@@ -11,7 +11,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
 from xagent_core import Job
-from xagent_core.queueing.worker import current_job
+from xagent_core.queueing.observing import current_job
 
 __all__ = ["Jobs"]
 

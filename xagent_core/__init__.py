@@ -71,8 +71,8 @@ if TYPE_CHECKING:
     from xagent_core.hookspecs import hookimpl as hookimpl
     from xagent_core.plugins import load_plugins as load_plugins
     from xagent_core.queueing.queue import TaskQueue as TaskQueue
-    from xagent_core.queueing.queue import get_queue as get_queue
     from xagent_core.queueing.retry import RetryPolicy as RetryPolicy
+    from xagent_core.queueing.selection import get_queue as get_queue
     from xagent_core.queueing.worker import Worker as Worker
     from xagent_core.selection import get_backend as get_backend
     from xagent_core.session import Session as Session
@@ -110,8 +110,9 @@ _HOMES: Final = {
     ),
     "hookspecs": "hookimpl",
     "plugins": "load_plugins",
-    "queueing.queue": "TaskQueue get_queue",
+    "queueing.queue": "TaskQueue",
     "queueing.retry": "RetryPolicy",
+    "queueing.selection": "get_queue",
     "queueing.worker": "Worker",
     "selection": "get_backend",
     "session": "Session",

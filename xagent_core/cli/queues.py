@@ -33,7 +33,7 @@ def find_queue(
         UnknownPluginError: There is no such queue.
     """
     from xagent_core.errors import ConfigError
-    from xagent_core.queueing.queue import get_queue
+    from xagent_core.queueing.selection import get_queue
 
     queue = get_queue(name, url=url, settings=settings, plugins=plugins)
     if not queue.carrier.shared:

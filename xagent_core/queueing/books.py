@@ -21,6 +21,7 @@ from xagent_core.abc.queue import (
 )
 from xagent_core.errors import ConfigError, InvalidRequestError, JobNotFoundError
 from xagent_core.queueing import scripts
+from xagent_core.queueing.entries import lean, read_event, read_hash, read_job
 from xagent_core.queueing.payload import decode, digest, encode
 from xagent_core.queueing.store import Store
 from xagent_core.types import MIB, ExecutionRequest, ExecutionResult, OutputEvent
@@ -29,9 +30,6 @@ __all__ = ["Books", "BooksConfig", "Claim"]
 
 _COUNTERS: Final = ("submitted", "started", "retried", "finished", "dead", "cancelled")
 _MOST_AT_ONCE: Final = 200
-# What each of them must have, the other has not, so that JSON says by itself which it is.
-_REQUEST: Final[Any] = ExecutionRequest | ToolCall
-_RESULT: Final[Any] = ExecutionResult | ToolResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,11 +138,11 @@ class Books:
             The claim; None where there is nothing to begin: the message was late, or a duplicate.
         """
         answer = await self._run(scripts.CLAIM, job_id, worker, token, self.config.lease, *urgent)
-        return Claim(job=_job(_pairs(answer)), token=token) if answer else None
+        return Claim(job=read_job(read_hash(answer)), token=token) if answer else None
 
     async def append(self, claim: Claim, number: int, outputs: Iterable[OutputEvent]) -> bool:
         """Adds an attempt's output of that number, from 1; False where it does not hold the job any more."""
-        documents = [encode(_lean(output)) for output in outputs]
+        documents = [encode(lean(output)) for output in outputs]
         return bool(await self._run(scripts.APPEND, claim.job.id, claim.token, number, *documents))
 
     async def finish(self, claim: Claim, result: ExecutionResult | ToolResult) -> Job | None:
@@ -224,7 +222,7 @@ class Books:
         """
         if not (fields := await self.store.call("hgetall", f"{self._prefix}job:{job_id}")):
             raise JobNotFoundError(f"job {job_id}", "the queue has no such job", "See `xagent jobs list`.")
-        return _job(fields)
+        return read_job(fields)
 
     async def jobs(self, states: Sequence[JobState], queue: str | None, limit: int) -> list[Job]:
         """Jobs in these states, the latest first."""
@@ -237,7 +235,7 @@ class Books:
         jobs = []
         for _, job_id in sorted(found, reverse=True)[:limit]:
             if fields := await self.store.call("hgetall", f"{self._prefix}job:{job_id}"):
-                jobs.append(_job(fields))
+                jobs.append(read_job(fields))
         return jobs
 
     async def events(self, job_id: str, after: int, wait: float) -> list[JobEvent]:
@@ -247,7 +245,7 @@ class Books:
         answer = await self.store.call("xread", {key: f"{after}-0"}, count=500, block=block, seconds=wait + 10)
         # RESP2 answers with a list of pairs, RESP3 with a dictionary of lists of lists.
         entries = (_flat(answer.values()) if isinstance(answer, dict) else answer[0][1]) if answer else ()
-        return [_event(number, fields) for number, fields in entries]
+        return [read_event(number, fields) for number, fields in entries]
 
     async def orders(self, worker: str, after: str, *, wait: float) -> tuple[str, list[str]]:
         """Ids of jobs that a worker is to cancel, and from where to go on."""
@@ -302,63 +300,9 @@ def _flat(streams: Iterable[Any]) -> Any:
     return next(iter(next(iter(streams), ())), ())
 
 
-def _pairs(answer: Any) -> Mapping[bytes, bytes]:
-    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
-
-
 def _moved(job: Job, answer: Sequence[bytes]) -> Job | None:
     """A job as a script has left it: the request, which may be large, does not come back with each answer."""
     if not answer:
         return None
     state: Any = answer[0].decode()
     return replace(job, state=state, ended=float(answer[1] or 0) or None, ready=float(answer[2]))
-
-
-def _job(fields: Mapping[bytes, bytes]) -> Job:
-    def text(name: str) -> str:
-        return fields.get(name.encode(), b"").decode()
-
-    def number(name: str) -> float | None:
-        return float(text(name)) if text(name) else None
-
-    state: Any = text("state")
-    return Job(
-        id=text("id"),
-        queue=text("queue"),
-        state=state,
-        request=decode(_REQUEST, fields[b"request"]),
-        attempt=int(text("attempt")),
-        attempts=int(text("attempts")),
-        idempotent=text("idempotent") == "1",
-        key=text("key") or None,
-        headers=json.loads(text("headers")),
-        created=number("created") or 0.0,
-        ready=number("ready") or 0.0,
-        started=number("started"),
-        ended=number("ended"),
-        worker=text("worker") or None,
-        result=decode(_RESULT, text("result")) if text("result") else None,
-        failure=decode(JobFailure, text("failure")) if text("failure") else None,
-    )
-
-
-def _event(number: bytes, fields: Mapping[bytes, bytes]) -> JobEvent:
-    kind: Any = fields[b"k"].decode()
-    detail = {name.decode(): value.decode() for name, value in fields.items() if len(name) > 1}
-    return JobEvent(
-        sequence=int(number.partition(b"-")[0]),
-        time=float(fields[b"t"]),
-        attempt=int(fields[b"a"]),
-        kind=kind,
-        output=_full(decode(OutputEvent, fields[b"o"])) if b"o" in fields else None,
-        detail=detail,
-    )
-
-
-def _lean(output: OutputEvent) -> OutputEvent:
-    """Output without its bytes where they are those of its text."""
-    return replace(output, raw=b"") if output.raw == output.data.encode() else output
-
-
-def _full(output: OutputEvent) -> OutputEvent:
-    return output if output.raw else replace(output, raw=output.data.encode())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import re
 import uuid
@@ -12,9 +11,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Final, Self, TypeVar, Unpack
 
 from xagent_core.abc.queue import Carrier, Job, JobEvent, JobState, QueueStats, ToolCall, ToolResult
-from xagent_core.config import Settings, load_settings
+from xagent_core.config import load_settings
 from xagent_core.errors import (
-    ConfigError,
     InvalidRequestError,
     JobCancelledError,
     JobDeadError,
@@ -28,7 +26,7 @@ from xagent_core.queueing.retry import RetryPolicy
 from xagent_core.request import RequestArguments, make_request
 from xagent_core.types import ExecutionRequest, ExecutionResult
 
-__all__ = ["TaskQueue", "get_queue"]
+__all__ = ["TaskQueue"]
 
 logger = logging.getLogger(__name__)
 
@@ -345,50 +343,3 @@ def _result_of(job: Job) -> ExecutionResult | ToolResult:
         f"it is a dead letter after attempt {job.attempt} of {job.attempts}: {cause}",
         f"{failure.fix} {again}" if failure and failure.fix else again,
     )
-
-
-def get_queue(
-    name: str | None = None,
-    *,
-    url: str | None = None,
-    settings: Settings | None = None,
-    plugins: Plugins | None = None,
-    **options: Any,
-) -> TaskQueue:
-    """A task queue by name.
-
-    Args:
-        name: As `xagent plugins list` lists it; by default what the settings say.
-        url: Where its server is; by default what the settings say.
-        settings: Instead of the configuration file and the environment.
-        plugins: Instead of what is installed.
-        **options: The queue's options, before those of the configuration: the fields of `BooksConfig`, `retry` with
-            the fields of `RetryPolicy`, and the carrier's own.
-
-    Returns:
-        The queue; nothing was asked of its server yet.
-
-    Raises:
-        UnknownPluginError: There is no such queue.
-        ConfigError: An option cannot be used, or a dependency of the queue is missing.
-    """
-    settings = settings or load_settings()
-    plugins = plugins or load_plugins(settings.disabled_plugins)
-    registration = plugins.queues[name or settings.queue]
-    given: dict[str, Any] = {**settings.queues.get(registration.name, {}), **options}
-    if url or settings.queue_url:
-        given["url"] = url or settings.queue_url
-    known = {field.name for field in dataclasses.fields(BooksConfig)}
-    place = f"queues.{registration.name}"
-    try:
-        config = BooksConfig(**{key: given.pop(key) for key in known & given.keys()})
-        retry = RetryPolicy(**given.pop("retry", {}))
-        carrier = registration.factory({**given, "prefix": config.prefix})
-    except ImportError as error:
-        distribution = plugins.queues.distribution(registration.name)
-        raise ConfigError(
-            place, f"a dependency is missing: {error}", f"Reinstall it: pip install --force-reinstall {distribution}"
-        ) from error
-    except TypeError as error:
-        raise ConfigError(place, f"an option cannot be used: {error}") from error
-    return TaskQueue(carrier, config=config, retry=retry, plugins=plugins)

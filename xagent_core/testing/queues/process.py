@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import Any
 
-from xagent_core.queueing.queue import get_queue
+from xagent_core.queueing.selection import get_queue
 from xagent_core.queueing.worker import Worker
 from xagent_core.testing.queues.worker import fake_engine
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from xagent_core.abc.queue import Job, JobEvent
-from xagent_core.queueing.queue import TaskQueue, get_queue
+from xagent_core.queueing.queue import TaskQueue
+from xagent_core.queueing.selection import get_queue
 from xagent_core.queueing.worker import Worker
 from xagent_core.testing.fakes import FakeBackend
 from xagent_core.testing.queues.worker import LANGUAGE, fake_engine, program

@@ -24,7 +24,7 @@ from xagent_core import (
     hookimpl,
     load_plugins,
 )
-from xagent_core.queueing.books import _REQUEST, _RESULT
+from xagent_core.queueing.entries import REQUEST, RESULT
 from xagent_core.queueing.payload import decode, encode
 from xagent_core.testing.fakes import FakeBackend
 
@@ -40,20 +40,20 @@ from xagent_core.testing.fakes import FakeBackend
     ids=lambda value: type(value).__name__,
 )
 def test_json_says_by_itself_which_kind_it_is(value):
-    kind = _RESULT if isinstance(value, ToolResult) else _REQUEST
+    kind = RESULT if isinstance(value, ToolResult) else REQUEST
     assert decode(kind, encode(value)) == value
 
 
 def test_what_was_written_before_there_were_calls_of_tools_is_read():
-    assert decode(_REQUEST, '{"code": "print(1)", "language": "python"}') == ExecutionRequest(code="print(1)")
+    assert decode(REQUEST, '{"code": "print(1)", "language": "python"}') == ExecutionRequest(code="print(1)")
     old = '{"status":"error","output":"","error":"","exit_code":3,"execution_time":1,"language":"x","backend":"b"}'
-    assert decode(_RESULT, old).exit_code == 3
+    assert decode(RESULT, old).exit_code == 3
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"name": ""}', '{"name": "think", "arguments": []}'])
 def test_what_is_neither_is_refused(text):
     with pytest.raises(InvalidRequestError):
-        decode(_REQUEST, text)
+        decode(REQUEST, text)
 
 
 @pytest.mark.parametrize("arguments", [{"x": object()}, {"x": float("nan")}, {("x",): 1}, ["x"]])

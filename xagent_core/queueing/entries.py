@@ -11,11 +11,11 @@ from xagent_core.abc.queue import Job, JobEvent, JobFailure, ToolCall, ToolResul
 from xagent_core.queueing.payload import decode
 from xagent_core.types import ExecutionRequest, ExecutionResult, OutputEvent
 
-__all__ = ["lean", "read_event", "read_hash", "read_job"]
+__all__ = ["REQUEST", "RESULT", "lean", "read_event", "read_hash", "read_job"]
 
 # What each of them must have, the other has not, so that JSON says by itself which it is.
-_REQUEST: Final[Any] = ExecutionRequest | ToolCall
-_RESULT: Final[Any] = ExecutionResult | ToolResult
+REQUEST: Final[Any] = ExecutionRequest | ToolCall
+RESULT: Final[Any] = ExecutionResult | ToolResult
 
 
 def read_hash(answer: Any) -> Mapping[bytes, bytes]:
@@ -37,7 +37,7 @@ def read_job(fields: Mapping[bytes, bytes]) -> Job:
         id=text("id"),
         queue=text("queue"),
         state=state,
-        request=decode(_REQUEST, fields[b"request"]),
+        request=decode(REQUEST, fields[b"request"]),
         attempt=int(text("attempt")),
         attempts=int(text("attempts")),
         idempotent=text("idempotent") == "1",
@@ -48,7 +48,7 @@ def read_job(fields: Mapping[bytes, bytes]) -> Job:
         started=number("started"),
         ended=number("ended"),
         worker=text("worker") or None,
-        result=decode(_RESULT, text("result")) if text("result") else None,
+        result=decode(RESULT, text("result")) if text("result") else None,
         failure=decode(JobFailure, text("failure")) if text("failure") else None,
     )
 

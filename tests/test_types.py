@@ -74,6 +74,8 @@ def test_bounds_are_told_in_the_units_that_they_are_given_in():
         Limits(memory=1024)
     with pytest.raises(InvalidRequestError, match=r"cpus=0 is out of bounds\. Choose from 0\.01 to 4096\."):
         Limits(cpus=0)
+    with pytest.raises(InvalidRequestError, match=r"processes=1 is out of bounds\. Choose from 8 to 4194304\."):
+        Limits(processes=1)
 
 
 @pytest.mark.parametrize("name", ["memory", "processes", "scratch", "output", "collect"])

@@ -143,7 +143,7 @@ class Limits:
             if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
                 raise InvalidRequestError("request", f"limit {name} must be a number, not {value!r}")
             if not low <= value <= high:
-                least, most = (format_size(int(x)) if name in self.SIZES else f"{x:g}" for x in (low, high))
+                least, most = (format_size(int(x)) if name in self.SIZES else f"{x:.12g}" for x in (low, high))
                 raise InvalidRequestError(
                     "request", f"limit {name}={value!r} is out of bounds", f"Choose from {least} to {most}."
                 )

@@ -33,6 +33,7 @@ FAULTS = [
     (replace(PYTHON, extensions=("py",)), "its_description_is_whole"),
     (replace(PYTHON, hello="print('Hello')"), "hello"),
     (replace(by_shell("exec nowhere"), hello=""), "hello"),
+    (by_shell('for n in 1 2 3 4; do sleep 1 & done; python3 "$0"'), "it_runs_with_the_least_that_it_needs"),
     (by_shell('python3 "$0" </dev/null'), "input_arrives_as_given"),
     (by_shell('python3 "$0" $@'), "arguments_arrive_as_given"),
     (by_shell('python3 "$0" "$@"; echo more'), "arguments_arrive_as_given"),

@@ -23,7 +23,7 @@ from xagent_core.policy import DEFAULT_LIMITS
 from xagent_core.testing.backends.common import BackendSource, make_backend
 from xagent_core.testing.pytest_plugin import give_up
 from xagent_core.testing.suite import Conformance, required_fixture
-from xagent_core.types import ExecutionRequest, ExecutionResult, InputFile
+from xagent_core.types import ExecutionRequest, ExecutionResult, InputFile, Limits
 
 __all__ = ["SAMPLES", "LanguageConformance"]
 
@@ -149,6 +149,20 @@ class LanguageConformance(Conformance, suite=True, fixtures=("language", "backen
         for code in (tested.hello, tested.hello + "\n" * 200_000):
             result = await engine.execute(code, language=tested.name)
             assert (result.status, result.output, result.error) == ("success", "hello\n", "")
+
+    async def test_it_runs_with_the_least_that_it_needs(self, engine: Engine, tested: Language) -> None:
+        """Callers may set limits as low as `needs` says, and no language needs less processes than any may have."""
+        if not tested.hello:
+            pytest.skip("Language(hello=...) is left out")
+        needs, held = tested.needs, (await engine.backend.capabilities()).limits
+        least = {
+            "memory": needs.memory or None,
+            "scratch": needs.scratch or None,
+            "processes": max(needs.processes, int(Limits.BOUNDS["processes"][0])),
+        }
+        limits = Limits(**{name: value for name, value in least.items() if name in held})
+        result = await engine.execute(tested.hello, language=tested.name, limits=limits)
+        assert result.status == "success", f"with {limits} it ended with {result.status}: {result.error}"
 
     async def test_input_arrives_as_given(self, engine: Engine, tested: Language, programs: Mapping[str, str]) -> None:
         """More of it than a pipe holds, and none: the end of the input comes."""

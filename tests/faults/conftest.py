@@ -15,6 +15,8 @@ from xagent_core import TaskQueue, get_queue
 from xagent_core.queueing.books import BooksConfig
 from xagent_core.testing.redis import RedisServer
 
+pytest.register_assert_rewrite("tests.faults.engine_service")
+
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:

@@ -70,7 +70,11 @@ def write_lines(target: str, content: bytes) -> bytes:
 
     When the scratch space is full, what is left of the raw bytes is read all the same: the next line follows them.
     """
-    if escaped := _inline(content):
+    return _write_lines(target, content, _inline(content))
+
+
+def _write_lines(target: str, content: bytes, escaped: str) -> bytes:
+    if escaped:
         return encode_line(f'b={escaped}; printf %b "$b" >{target} || full=1\n')
     if len(content) <= _BLOCK:
         # dd has read a block whole before it writes; where there is no file to write to, it has not been started.
@@ -105,30 +109,41 @@ def job_message(program: Program, request: ExecutionRequest, *, boundary: str, m
     if request.stdin:
         parts.append(write_lines(f"{STATE}/stdin", request.stdin))
     mark = quote(boundary)
-    parts.append(write_lines(quote(program.source_name), program.source))
-    build, run = (_command(argv, program.env) for argv in (program.build, program.run))
+    escaped = _inline(program.source)
+    parts.append(_write_lines(quote(program.source_name), program.source, escaped))
     if program.standby:
-        job = f"echo {mark} >{STATE}/boundary; {_hand_over(program)}"
-    elif more:
-        job = f"run {run}; finish {mark} run $?"
-        if program.build:
-            job = f"run {build}; c=$?; finish {mark} build $c; [ $c = 0 ] && {{ {job}; }}"
-        job = f"{{ {job}; }} | serve <&3"
+        hand_over = _hand_over(program, in_variable=bool(escaped))
+        job = f"echo {mark} >{STATE}/boundary; {hand_over}"
     else:
-        phase, job = "", f"become {run}"
-        if program.build:
-            phase = " build"  # it is what has ended, where the shell goes no further
-            done = f"finish {mark} build 0; echo {mark} >{STATE}/boundary"
-            job = f"run {build}; c=$?; [ $c = 0 ] || exit $c; {done}; {job}"
-        job = f"echo {mark}{phase} >{STATE}/boundary; printf '%s\\n' {quote(job)} >&6; exec 6>&-"
+        job = _one_of_many(program, mark) if more else _only(program, mark)
     begin = f"echo {mark} start 0 - - - >&4"
     parts.append(encode_line(f"if [ $full ]; then finish {mark} full 1; else {begin}; {job}; fi\n"))
     return b"".join(parts)
 
 
-def _hand_over(program: Program) -> str:
+def _one_of_many(program: Program, mark: str) -> str:
+    """Runs a program below the reader, which goes on."""
+    job = f"run {_command(program.run, program.env)}; finish {mark} run $?"
+    if program.build:
+        build = _command(program.build, program.env)
+        job = f"run {build}; c=$?; finish {mark} build $c; [ $c = 0 ] && {{ {job}; }}"
+    return f"{{ {job}; }} | serve <&3"
+
+
+def _only(program: Program, mark: str) -> str:
+    """Gives the shell that stands by what it becomes."""
+    phase, job = "", f"become {_command(program.run, program.env)}"
+    if program.build:
+        phase = " build"  # it is what has ended, where the shell goes no further
+        build = _command(program.build, program.env)
+        done = f"finish {mark} build 0; echo {mark} >{STATE}/boundary"
+        job = f"run {build}; c=$?; [ $c = 0 ] || exit $c; {done}; {job}"
+    return f"echo {mark}{phase} >{STATE}/boundary; printf '%s\\n' {quote(job)} >&6; exec 6>&-"
+
+
+def _hand_over(program: Program, *, in_variable: bool) -> str:
     """Gives the standby interpreter its source through the pipe that it has open, and then the end of it."""
-    if _inline(program.source):
+    if in_variable:
         return 'printf %b "$b" >&6; exec 6>&-'
     # What is more than a pipe holds waits until it is read: the reader of messages must not wait with it.
     return f"{{ cat {quote(program.source_name)} & }} >&6; exec 6>&-"

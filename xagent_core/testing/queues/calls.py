@@ -82,15 +82,7 @@ class Calls(Conformance, suite=True):
     async def test_cancelling_a_call_that_runs_kills_its_sandbox(self, rig: Rig) -> None:
         async with rig.worker(slots=1) as backend:
             job = await rig.queue.submit(_play(pieces=["begun"], exit_code=None))
-            async for event in rig.queue.events(job.id):
-                if event.output is not None:
-                    break
-            (running,) = [sandbox for sandbox in backend.alive if sandbox._running]  # noqa: SLF001 - it is ours
-            await rig.queue.cancel(job.id)
-            assert (await rig.ended(job.id)).state == "cancelled"
-            async with asyncio.timeout(10):
-                while running in backend.alive:  # noqa: ASYNC110 - the fake tells nobody
-                    await asyncio.sleep(0.01)
+            await rig.cancel_running(job.id, backend)
 
     async def test_a_call_that_was_interrupted_is_made_again_only_where_it_may_be(self, rig: Rig) -> None:
         async with rig.worker():

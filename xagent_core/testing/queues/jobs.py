@@ -91,15 +91,7 @@ class Jobs(Conformance, suite=True):
     async def test_cancelling_a_job_that_runs_kills_its_sandbox(self, rig: Rig) -> None:
         async with rig.worker(slots=1) as backend:
             job = await rig.submit(program(pieces=["begun"], exit_code=None))
-            async for event in rig.queue.events(job.id):
-                if event.output is not None:
-                    break
-            (running,) = [sandbox for sandbox in backend.alive if sandbox._running]  # noqa: SLF001 - it is ours
-            await rig.queue.cancel(job.id)
-            assert (await rig.ended(job.id)).state == "cancelled"
-            async with asyncio.timeout(10):
-                while running in backend.alive:  # noqa: ASYNC110 - the fake tells nobody
-                    await asyncio.sleep(0.01)
+            await rig.cancel_running(job.id, backend)
             # Its output stays, and its slot is free.
             assert "begun" in [event.output.data for event in await rig.history(job.id) if event.output]
             assert (await rig.queue.result((await rig.submit()).id, timeout=60)).ok

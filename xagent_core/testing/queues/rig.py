@@ -92,6 +92,18 @@ class Rig:
                 pass
         return await self.queue.job(job_id)
 
+    async def cancel_running(self, job_id: str, backend: FakeBackend) -> None:
+        """Cancels a job once it has written something, and sees that its sandbox is gone; no other runs."""
+        async for event in self.queue.events(job_id):
+            if event.output is not None:
+                break
+        (running,) = [sandbox for sandbox in backend.alive if sandbox._running]  # noqa: SLF001 - it is ours
+        await self.queue.cancel(job_id)
+        assert (await self.ended(job_id)).state == "cancelled"
+        async with asyncio.timeout(10):
+            while running in backend.alive:  # noqa: ASYNC110 - the fake tells nobody
+                await asyncio.sleep(0.01)
+
     async def history(self, job_id: str) -> list[JobEvent]:
         """All events of a job so far."""
         return [event async for event in self.queue.events(job_id, follow=False)]

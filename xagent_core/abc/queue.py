@@ -155,6 +155,12 @@ class Job:
     __pydantic_config__: ClassVar[Any] = {"ser_json_bytes": "base64", "val_json_bytes": "base64"}
 
     @property
+    def runs(self) -> tuple[str, str]:
+        """What it is, and of which name: `("language", "python")`, or `("tool", "web_search")`."""
+        request = self.request
+        return ("tool", request.name) if isinstance(request, ToolCall) else ("language", request.language)
+
+    @property
     def over(self) -> bool:
         """Whether it has ended."""
         return self.state in ("finished", "dead", "cancelled")

@@ -67,7 +67,7 @@ def list_jobs(
                 job.result.status if job.result else job.state,
                 job.queue,
                 f"{job.attempt}/{job.attempts}",
-                " ".join(_what(job)).removeprefix("language "),
+                " ".join(job.runs).removeprefix("language "),
                 f"{ago(job.created)} ago",
                 job.worker or "",
                 job.failure.cause if job.failure else "",
@@ -175,13 +175,6 @@ def _show_short(job: Job, *, as_json: bool, asked: str) -> None:
         typer.echo(f"{job.id}: {job.state}")
 
 
-def _what(job: Job) -> tuple[str, str]:
-    """What a job runs."""
-    from xagent_core.abc.queue import ToolCall
-
-    return ("tool", job.request.name) if isinstance(job.request, ToolCall) else ("language", job.request.language)
-
-
 def _text(result: ToolResult) -> str:
     return result.content if isinstance(result.content, str) else json.dumps(result.content)
 
@@ -195,7 +188,7 @@ def _facts(job: Job) -> list[tuple[str, str]]:
         ("state", job.state),
         ("queue", job.queue),
         ("attempt", f"{job.attempt} of {job.attempts}{', idempotent' if job.idempotent else ''}"),
-        _what(job),
+        job.runs,
         *([("arguments", json.dumps(job.request.arguments))] if isinstance(job.request, ToolCall) else []),
         ("submitted", f"{ago(job.created)} ago"),
     ]

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from xagent_core.errors import QueueError, QueueUnavailableError
 
-__all__ = ["Outages", "patiently"]
+__all__ = ["Outages", "demote", "patiently"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +77,19 @@ class Outages:
         finally:
             if (server := self._failed.pop(asker, None)) is not None and server not in self._failed.values():
                 del self._since[server]  # it gave up, and nobody else waits
+
+
+def demote(record: logging.LogRecord) -> bool:
+    """Makes a record a matter of debugging: what an engine repeats of an outage that was told of.
+
+    Args:
+        record: In a filter of its logger.
+
+    Returns:
+        Whether it is to be written all the same.
+    """
+    record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
 
 
 async def patiently(call: Callable[[], Awaitable[T]], patience: float) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xagent_core import Job, ToolCall
+from xagent_core import Job
 
 __all__ = ["about", "identity"]
 
@@ -20,8 +20,7 @@ def identity(job: Job) -> dict[str, Any]:
 
 def about(job: Job) -> dict[str, Any]:
     """Where a job stands, how long it took, and what it failed of."""
-    fields = identity(job) | {"state": job.state}
-    fields |= {"tool": job.request.name} if isinstance(job.request, ToolCall) else {"language": job.request.language}
+    fields = identity(job) | {"state": job.state} | dict([job.runs])
     if job.started is not None:
         fields["waited"] = round(max(0.0, job.started - job.ready), 3)
     if job.over and job.ended is not None and job.started is not None:

@@ -14,6 +14,8 @@ from celery.exceptions import WorkerShutdown
 from celery.worker import WorkController, state
 from kombu.asynchronous import set_event_loop
 
+from xagent_core.queueing.outages import demote
+
 __all__ = ["Consumer"]
 
 logger = logging.getLogger(__name__)
@@ -38,8 +40,7 @@ class _Once(logging.Filter):
         if self.since is None:
             self.since = time.monotonic()
             return True
-        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-        return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+        return demote(record)
 
     def over(self) -> None:
         """Says that the broker is back."""

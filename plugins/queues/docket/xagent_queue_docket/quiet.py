@@ -10,6 +10,8 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
+from xagent_core.queueing.outages import demote
+
 __all__ = ["hushed"]
 
 _ours: contextvars.ContextVar[bool] = contextvars.ContextVar("xagent_docket_ours", default=False)
@@ -24,8 +26,7 @@ class _Hushed(logging.Filter):
         cause = record.exc_info[1] if record.exc_info else None
         if not _ours.get() or not (isinstance(cause, RedisError) or str(record.msg).startswith(_SAID)):
             return True
-        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-        return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+        return demote(record)
 
 
 _HUSHED: Final = _Hushed()

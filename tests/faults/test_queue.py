@@ -118,7 +118,7 @@ async def test_redis_is_away_for_a_while(carried, redis, queue, workers):
     gone = time.monotonic()
     with pytest.raises(QueueUnavailableError, match=r"does not answer.*Start it"):
         await queue.submit("true", language="bash")
-    assert time.monotonic() - gone < 15
+    assert time.monotonic() - gone < 30
     with pytest.raises(QueueUnavailableError):
         await queue.submit("true", language="bash", patience=1)
     waiting = asyncio.create_task(queue.submit("true", language="bash", patience=60))

@@ -120,9 +120,9 @@ def with_size(field: bytes) -> bytes:
     "size", [b"\xff" * 12, b"\x80" + b"\0" * 10 + b"\1", b"-1000", b"77777777777", b"9", b"1_0", b"hello"]
 )
 def test_a_size_that_makes_no_sense_gives_nothing_and_takes_no_time(size):
-    started = time.monotonic()
+    started = time.process_time()
     reader = read(with_size(size))
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     assert OutputFile("a", b"x") not in reader.files
     assert not reader.complete
 
@@ -166,9 +166,9 @@ def test_no_damage_raises(place, value):
 
 def test_many_tiny_members_take_little_time():
     data = archive(*(member(f"f{n}", b"x") for n in range(5000)))
-    started = time.monotonic()
+    started = time.process_time()
     assert len(read(data).files) == 5000
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_random_bytes_of_a_valid_length():

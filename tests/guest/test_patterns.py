@@ -52,10 +52,10 @@ def test_one_of_several_patterns_is_enough_and_none_matches_nothing():
 
 
 def test_no_pattern_and_no_path_takes_long():
-    started = time.monotonic()
+    started = time.process_time()
     assert not matches("/".join("a" * 1000), ["/".join(["**", "a"] * 20) + "/b"])
     assert not matches("a" * 255, ["*a" * 60 + "b"])
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 parts = st.text(st.sampled_from("ab*?[]!-\\."), min_size=1, max_size=4).filter(lambda part: part not in {".", ".."})

@@ -183,5 +183,5 @@ async def test_closing_stops_a_setup(
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await engine.execute("", language="cached")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 50
     assert entries(tmp_path) == []

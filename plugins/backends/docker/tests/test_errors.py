@@ -112,7 +112,7 @@ async def test_a_daemon_that_does_not_answer(folder: Path) -> None:
         probe = await DockerBackend(base_url=f"unix://{folder}/s").probe()
 
     assert "not answer" in probe.detail
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 30
 
 
 async def test_ssh_is_refused_with_a_way_round_it() -> None:

@@ -76,9 +76,6 @@ def leftovers(groups_of: Callable[[int], list[str]]) -> Callable[[], dict[str, o
     return look
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="looks at what only root meets")
-
-
 @pytest.fixture(scope="session")
 def project_python_path() -> str:
     return os.pathsep.join(path for path in sys.path if path)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +72,50 @@ async def test_a_program_from_a_wheel_runs(
     async with make_engine() as engine:
         result = await engine.execute("command -v toy; cat /proc/self/mountinfo", language="toy")
     assert result.output.startswith("from the wheel\n/opt/xagent-toolchains/toy_wheel/bin/toy\n")
+
+
+@pytest.fixture
+def mount() -> Iterator[Callable[..., None]]:
+    """Mounts by the command of that name, and in the end unmounts what is still there."""
+    targets: list[str] = []
+
+    def run(*words: str) -> None:
+        subprocess.run(["mount", *words], check=True)
+        targets.append(words[-1])
+
+    yield run
+    for target in reversed(targets):
+        _unmount(target)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@pytest.mark.engine("bubblewrap")
+async def test_the_fork_server_follows_what_the_host_unmounts_and_sandboxes_see_nothing_of_what_it_mounts(
+    plugins: Plugins, make_engine: Callable[..., Engine], toy_distribution: Path, mount: Callable[..., None]
+) -> None:
+    plugins.languages.add(
+        Language(name="toy", run=("toy", "{source}"), executables=("toy",), extensions=(".toy",), packages=TOY), "test"
+    )
+    # As systemd mounts everything: what is mounted below is mounted in other namespaces, too.
+    mount("--bind", str(toy_distribution), str(toy_distribution))
+    mount("--make-shared", str(toy_distribution))
+    words = str(toy_distribution / "toy_wheel/share")
+    async with make_engine() as engine:
+        assert (await engine.execute("", language="toy")).output == "from the wheel\n"
+        server = (await engine.backend._opened()).launcher.pid
+        mount("-t", "tmpfs", "tmpfs", words)
+        assert _is_mounted(words, server)
+        assert (await engine.execute("", language="toy")).output == "from the wheel\n"
+        _unmount(words)
+        assert not _is_mounted(words, server)
+
+
+def _is_mounted(target: str, process: int) -> bool:
+    return f" {target} " in Path(f"/proc/{process}/mountinfo").read_text()
+
+
+def _unmount(target: str) -> None:
+    subprocess.run(["umount", "--quiet", target], check=False)
 
 
 @pytest.mark.engine("bubblewrap")

@@ -33,7 +33,7 @@ from typing import Any, NoReturn
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWUSER = 0x10000000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
-_MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
+_MS_BIND, _MS_REC, _MS_PRIVATE, _MS_SLAVE = 4096, 16384, 1 << 18, 1 << 19
 _PR_SET_NO_NEW_PRIVS = 38
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _SYS_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280, "armv7l": 311}
@@ -121,7 +121,8 @@ class _Server:
         if keyctl is not None:
             _libc.syscall(keyctl, _KEYCTL_JOIN_SESSION_KEYRING, None)
         _own_namespaces(user=self._user)
-        _mount("", "/", "", _MS_REC | _MS_PRIVATE)
+        # What the host unmounts is unmounted here, too: nothing may stay busy for as long as we run.
+        _mount("", "/", "", _MS_REC | _MS_SLAVE)
         _mount("tmpfs", BASE, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755,size=64m")
         os.mkdir(SCRATCH)
 
@@ -249,6 +250,8 @@ def _put(kind: str, path: str, value: Any) -> None:
             file.write(value if kind == "file" else b"")
     if kind == "bind":
         _mount(value, path, "", _MS_BIND | _MS_REC)
+        # But what the host mounts later is no part of it, and could be written to.
+        _mount("", path, "", _MS_PRIVATE | _MS_REC)
 
 
 def _join_cgroups(groups: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]) -> None:

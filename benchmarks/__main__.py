@@ -17,8 +17,9 @@ from benchmarks.footprint import closing_seconds, footprint
 from benchmarks.machine import load, machine
 from benchmarks.peers.image import peer_image
 from benchmarks.peers.subjects import PEERS, PeerSubject, installed
-from benchmarks.raw_bwrap import RawBwrap
-from benchmarks.raw_docker import NO_NETWORK, DockerRun, PodmanRun, RawDocker, SdkLoop, image_and_spec
+from benchmarks.raw_bwrap import LimitedBwrap, RawBwrap
+from benchmarks.raw_docker import NO_NETWORK, DockerRun, RawDocker, SdkLoop, image_and_spec
+from benchmarks.raw_podman import PodmanRun, RawPodman
 from benchmarks.report import write
 from benchmarks.results import Results
 from benchmarks.subjects import SAMPLES, engine_subjects
@@ -100,9 +101,9 @@ async def _latencies(options: argparse.Namespace, results: Results) -> None:
                 given = await asyncio.to_thread(stack.enter_context, peer_image(image))
                 peers = await _peers(options, given)
         if "podman" in options.backends and shutil.which("podman"):
-            subjects.append(PodmanRun())
+            subjects += [RawPodman(), PodmanRun()]
         if "bubblewrap" in options.backends and shutil.which("bwrap"):
-            subjects += [RawBwrap("bare bwrap"), RawBwrap("bare bwrap, nothing run", "echo", "1")]
+            subjects += [RawBwrap("bare bwrap"), RawBwrap("bare bwrap, nothing run", "echo", "1"), LimitedBwrap()]
         latencies, failures = await measure([*subjects, *peers], rounds=options.rounds)
         results.latencies.update(latencies)
         results.failures.update(failures)

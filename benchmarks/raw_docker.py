@@ -1,4 +1,4 @@
-"""Docker, and Podman, without xagent: the bare requests, `docker run`, and the loop that users of the SDK write."""
+"""Docker without xagent: the bare requests, `docker run`, and the loop that users of the SDK write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from xagent_core.abc.backend import SandboxSpec
 from xagent_core.benchmark.subjects import Subject, completed
 from xagent_core.config import PoolConfig
 
-__all__ = ["NO_NETWORK", "DockerRun", "PodmanRun", "RawDocker", "SdkLoop", "image_and_spec", "sdk_run"]
+__all__ = ["NO_NETWORK", "DockerRun", "RawDocker", "SdkLoop", "image_and_spec", "sdk_run"]
 
 _LABELS: Final = {"xagent-bench": "true"}
 _PYTHON: Final = ("python3", "-c", SAMPLES["python"].code)
@@ -73,20 +73,6 @@ class DockerRun(Subject):
     async def once(self) -> float:
         """Runs it."""
         return await completed(self._command, output="1")
-
-
-class PodmanRun(Subject):
-    """The command `podman run`, of the image that `xagent images` makes, with the default limits and no network."""
-
-    group = "podman"
-    name = "`podman run`"
-    _LIMITS = ("--memory=128m", "--cpus=0.5", "--network=none", "--ulimit=nofile=1024", "--ulimit=nproc=1024")
-
-    async def once(self) -> float:
-        """Runs it."""
-        image = "localhost/xagent-runtime-python:latest"
-        command = ("podman", "run", "--rm", *self._LIMITS, "--entrypoint", "python3", image, *_PYTHON[1:])
-        return await completed(command, output="1")
 
 
 NO_NETWORK: Final[dict[str, dict[str, Any]]] = {

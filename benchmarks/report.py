@@ -74,8 +74,8 @@ def _reasons(results: Results) -> Iterator[str]:
         )
     if "bubblewrap, pool empty" in missed:
         reasons.append(
-            "bubblewrap, pool empty: the bare engine's row is a bwrap without limits and without a filter of system "
-            "calls, which starts nothing but the program; ours makes control groups first, and the guest's shell."
+            "bubblewrap, pool empty: the bare engine's row is a bwrap with the same control groups and the same filter "
+            "that runs `echo`; ours starts the guest's shell in it, which makes a pipe and starts the interpreter."
         )
     if reasons:
         yield from ("Where a target is not met:", "", *(f"- {reason}" for reason in reasons))
@@ -110,7 +110,7 @@ def _sustained(results: Results) -> Iterator[str]:
         "",
         "The rival runs the same program as often as it can: on Docker, the SDK's create, start, wait, logs, remove,",
         "with `network_mode=none` as everybody writes it, or with `network_disabled=True`, as xagent itself does;",
-        "on bubblewrap, a bare `bwrap` with the same namespaces, but no limits and no filter of system calls.",
+        "on bubblewrap, a bare `bwrap` with the same namespaces, without limits and filter of system calls, and with.",
         "*Run* is what a job took once it had a sandbox: all the rest of its time it waited for one to be started.",
         "CPU is what the whole machine worked for one execution, the kernel's own threads included: what an execution",
         "costs at least where all processors are busy.",

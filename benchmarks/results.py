@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from benchmarks.footprint import Footprint
+from benchmarks.raw_bwrap import LimitedBwrap
+from benchmarks.raw_docker import RawDocker
 from benchmarks.throughput import Sustained
 from xagent_core.benchmark.measure import Key, Latency
 
@@ -39,5 +41,5 @@ class Results:
 
     def raw(self, backend: str) -> Latency | None:
         """What a sandbox of this engine costs at least, with nothing run in it."""
-        name = {"docker": "create, attach, start", "bubblewrap": "bare bwrap, nothing run"}.get(backend, "")
+        name = LimitedBwrap.name if backend == LimitedBwrap.group else RawDocker.name
         return self.latencies.get((backend, "python", name))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from xagent_core import Engine, ExecutionRequest
+from xagent_core.abc.backend import SandboxSpec
 from xagent_core.benchmark.engines import Pooled, Unpooled
 from xagent_core.benchmark.subjects import Sample, Subject
+from xagent_core.config import PoolConfig
 
-__all__ = ["SAMPLES", "engine_subjects"]
+__all__ = ["SAMPLES", "engine_subjects", "settings"]
 
 SAMPLES: Final = {
     language: Sample(language, code, "1")
@@ -32,3 +35,9 @@ def engine_subjects(backends: Sequence[str], languages: Sequence[str]) -> list[S
             subjects.append(Pooled(backend, SAMPLES[language], every=slow))
             subjects.append(Unpooled(backend, SAMPLES[language], every=slow if language == "python" else 3))
     return subjects
+
+
+async def settings(backend: str) -> SandboxSpec:
+    """What a sandbox of Python has on a backend, with the default limits."""
+    async with Engine(backend, pool=PoolConfig(ready=0)) as engine:
+        return engine.plan(ExecutionRequest(code=SAMPLES["python"].code, language="python")).spec

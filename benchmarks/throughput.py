@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import os
-import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,10 @@ from typing import Final
 
 from docker.client import from_env
 
-from benchmarks.raw_bwrap import bwrap_command
+from benchmarks.raw_bwrap import LIMITED, bwrap_loop
 from benchmarks.raw_docker import NO_NETWORK, image_and_spec, sdk_run
-from benchmarks.subjects import SAMPLES
+from benchmarks.subjects import SAMPLES, settings
 from xagent_core import Engine
-from xagent_core.abc.backend import SandboxSpec
 from xagent_core.benchmark.engines import check, consume, pool_for, settled
 from xagent_core.benchmark.measure import Latency, latency_of
 
@@ -78,8 +78,9 @@ class _Tally:
         return self.busy / len(self.seconds)
 
 
-RIVALS: Final = {"docker": tuple(NO_NETWORK), "bubblewrap": ("bwrap",)}
-"""By backend, the plain loops: of Docker's SDK with the network kept away in either way, and of a bare bwrap."""
+RIVALS: Final = {"docker": tuple(NO_NETWORK), "bubblewrap": ("bwrap", LIMITED)}
+"""By backend, the plain loops: of Docker's SDK with the network kept away in either way, and of a bare bwrap without
+and with limits."""
 
 
 async def sustained(backend: str, against: str, *, consumers: int, seconds: float) -> Sustained:
@@ -94,26 +95,26 @@ async def sustained(backend: str, against: str, *, consumers: int, seconds: floa
     Returns:
         What they reached.
     """
-    if backend == "docker":
-        image, spec = await image_and_spec("python")
-        return await _both(backend, against, consumers, seconds, image=image, spec=spec)
-    return await _both(backend, against, consumers, seconds)
+    turn: Callable[[], float]
+    with contextlib.ExitStack() as ends:
+        if backend == "docker":
+            image, spec = await image_and_spec("python")
+            client = ends.enter_context(contextlib.closing(from_env(max_pool_size=consumers + 1)))
+            turn = functools.partial(sdk_run, client, image, spec, against)
+        else:
+            turn = ends.enter_context(bwrap_loop(await settings(backend) if against == LIMITED else None))
+        return await _both(backend, against, consumers, seconds, turn)
 
 
-async def _both(
-    backend: str, against: str, consumers: int, seconds: float, *, image: str = "", spec: SandboxSpec | None = None
-) -> Sustained:
+async def _both(backend: str, against: str, consumers: int, seconds: float, turn: Callable[[], float]) -> Sustained:
     ours, rival, sample = _Tally(), _Tally(), SAMPLES["python"]
     runs: list[float] = []
     pool = pool_for(consumers)
-    client = from_env(max_pool_size=consumers + 1) if spec is not None else None
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(consumers) as threads:
 
         async def plain() -> float:
-            if spec is not None:
-                return await loop.run_in_executor(threads, sdk_run, client, image, spec, against)
-            return await loop.run_in_executor(threads, _bwrap_run)
+            return await loop.run_in_executor(threads, turn)
 
         for _ in range(_SLICES):
             async with Engine(backend, pool=pool, warm=["python"]) as engine:
@@ -131,8 +132,6 @@ async def _both(
                 await ours.take(execute, consumers, seconds / _SLICES)
                 await settled(engine, ready=0)
             await rival.take(plain, consumers, seconds / _SLICES)
-    if client is not None:
-        client.close()
     return Sustained(
         backend=backend,
         against=against,
@@ -151,11 +150,3 @@ def _busy_seconds() -> float:
     """What all processors have worked since the machine started (proc(5): user, nice, system, irq, softirq)."""
     ticks = [int(word) for word in Path("/proc/stat").read_text("ascii").split("\n", 1)[0].split()[1:8]]
     return (sum(ticks[:3]) + sum(ticks[5:7])) / os.sysconf("SC_CLK_TCK")
-
-
-def _bwrap_run() -> float:
-    began = time.perf_counter()
-    output = subprocess.run(bwrap_command(), stdout=subprocess.PIPE, check=True).stdout
-    if output.strip() != b"1":
-        raise RuntimeError(f"bwrap's program printed {output[:80]!r} instead of 1")
-    return time.perf_counter() - began

@@ -14,7 +14,11 @@ import pytest
 from xagent_core.owner import Owner
 
 BACKENDS = ("bubblewrap", "docker", "podman")
-EACH_BACKEND = [pytest.param(name, marks=pytest.mark.engine(name)) for name in BACKENDS]
+# Core does the same on each, whatever the version of Python: one of them is enough for the default run.
+EACH_BACKEND = [
+    pytest.param(name, marks=[pytest.mark.engine(name), *([pytest.mark.slow] if name != BACKENDS[0] else [])])
+    for name in BACKENDS
+]
 _FILTER = "xagent-sandbox=true"
 
 

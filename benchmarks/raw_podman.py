@@ -1,0 +1,103 @@
+"""Podman without xagent: the bare requests, and `podman run`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from docker.api import APIClient as DockerClient
+from podman.api import APIClient
+from xagent_podman.container import container_spec, write_profile
+from xagent_podman.endpoint import find_endpoint, wake
+
+from benchmarks.raw_docker import RawDocker
+from benchmarks.subjects import SAMPLES, settings
+from xagent_core.benchmark.subjects import Subject, completed
+
+__all__ = ["PodmanRun", "RawPodman"]
+
+# What `xagent images` makes.
+_IMAGE: Final = "localhost/xagent-runtime-python:latest"
+_JSON: Final = {"Content-Type": "application/json"}
+
+
+class RawPodman(Subject):
+    """Create, attach, start, with the settings of a sandbox: what one costs at least. Nothing is run in it."""
+
+    group = "podman"
+    name = RawDocker.name
+
+    def __init__(self) -> None:
+        self._open = contextlib.ExitStack()
+
+    async def open(self) -> None:
+        """Connects."""
+        self._endpoint = find_endpoint(None, os.environ)
+        folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="xagent-bench-"))
+        self._document = container_spec(
+            await settings(self.group),
+            name="",
+            image=_IMAGE,
+            labels={"xagent-bench": "true"},
+            profile=write_profile(Path(folder)),
+            network="",
+        ) | {"entrypoint": ["sh", "-c", "read -r line"], "command": []}
+        await self.settle()
+        self._client = self._open.enter_context(APIClient(base_url=self._endpoint.url, version="4.0.0"))
+        # Podman's own package cannot attach.
+        self._streams = self._open.enter_context(
+            contextlib.closing(DockerClient(base_url=self._endpoint.url, version="1.41"))
+        )
+
+    async def settle(self) -> None:
+        """Sees that the service runs: one that nobody uses ends."""
+        await asyncio.to_thread(wake, self._endpoint)
+
+    async def once(self) -> float:
+        """Makes one, and removes it outside of the time."""
+        return await asyncio.to_thread(self._once)
+
+    def _once(self) -> float:
+        began = time.perf_counter()
+        document = json.dumps(self._document | {"name": f"xagent-bench-{secrets.token_hex(6)}"})
+        container = self._post("containers/create", data=document, headers=_JSON).json()["Id"]
+        try:
+            streams = self._streams.attach_socket(container, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+            self._post(f"containers/{container}/start")
+            seconds = time.perf_counter() - began
+            streams.close()
+        finally:
+            force = {"force": "true", "v": "true", "timeout": "0"}
+            self._client.delete(f"containers/{container}", params=force).raise_for_status()
+        return seconds
+
+    def _post(self, path: str, **keywords: Any) -> Any:
+        response = self._client.post(path, **keywords)
+        response.raise_for_status()
+        return response
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        self._open.close()
+
+
+class PodmanRun(Subject):
+    """The command `podman run`, of the image that `xagent images` makes, with the default limits and no network."""
+
+    group = "podman"
+    name = "`podman run`"
+    _LIMITS = ("--memory=128m", "--cpus=0.5", "--network=none", "--ulimit=nofile=1024", "--ulimit=nproc=1024")
+
+    async def once(self) -> float:
+        """Runs it."""
+        program = ("-c", SAMPLES["python"].code)
+        return await completed(
+            ("podman", "run", "--rm", *self._LIMITS, "--entrypoint", "python3", _IMAGE, *program), output="1"
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from xagent_core import (
@@ -15,6 +17,7 @@ from xagent_core import (
     NetworkPolicy,
     PolicyNotSupportedError,
 )
+from xagent_core.guest.script import guest_command
 from xagent_core.policy import DEFAULT_LIMITS, Plan, plan
 
 MIB = 2**20
@@ -126,9 +129,12 @@ def test_a_standby_interpreter_has_its_environment_from_the_start_and_others_get
     assert standing.program.standby == ("s", "main.s")
     assert ("S", "1") in standing.spec.env
     assert standing.spec.command[-3:] == ("", "s", "main.s")
+    # One that is started for a job that waits has none, and is the same otherwise.
+    assert standing.cold == replace(standing.spec, command=guest_command())
     plain = planned(ExecutionRequest(code=""))
     assert plain.program.env == {"HERE": "main.x"}
     assert "HERE" not in dict(plain.spec.env)
+    assert plain.cold == plain.spec
 
 
 @pytest.mark.parametrize(

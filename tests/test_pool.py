@@ -99,6 +99,16 @@ async def test_the_next_one_stands_by():
         assert (pool.stats().handed_out_cold, pool.stats().handed_out_ready) == (1, 1)
 
 
+async def test_one_that_is_started_for_a_caller_may_differ_from_those_that_stand_by():
+    cold = replace(SPEC, command=("cold",))
+    async with pool_of(FakeBackend(), ready=1) as pool:
+        async with pool.sandbox(SPEC, cold=cold) as sandbox:
+            assert sandbox.spec == cold
+        await settled(pool)
+        async with pool.sandbox(SPEC, cold=cold) as sandbox:
+            assert sandbox.spec == SPEC
+
+
 async def test_a_pool_of_one_is_refilled_too():
     """The place of the sandbox that ran is free only when that one is gone."""
     backend = Slow(kill=0.01)

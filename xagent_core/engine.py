@@ -275,7 +275,7 @@ class Engine:
 
     async def _attempt(self, request: ExecutionRequest, planned: Plan) -> AsyncGenerator[Event, None]:
         asked = time.monotonic()
-        async with self.pool.sandbox(planned.spec) as sandbox:
+        async with self.pool.sandbox(planned.spec, cold=planned.cold) as sandbox:
             run = run_program(sandbox, planned, request, backend=self.backend.name, acquired=time.monotonic() - asked)
             async with contextlib.aclosing(run) as events:
                 async for event in events:

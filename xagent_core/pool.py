@@ -74,17 +74,21 @@ class Pool:
         )
 
     @asynccontextmanager
-    async def sandbox(self, spec: SandboxSpec) -> AsyncIterator[Sandbox]:
+    async def sandbox(self, spec: SandboxSpec, *, cold: SandboxSpec | None = None) -> AsyncIterator[Sandbox]:
         """A sandbox that has run nothing, for one job; it is destroyed in the background afterwards.
 
         Callers are served in the order in which they came.
+
+        Args:
+            spec: Of those that stand by.
+            cold: Of one that is started for this caller, where it differs.
 
         Raises:
             PoolTimeoutError: All places were taken for too long.
             BackendError: The backend could not start one.
             XAgentError: The pool was closed.
         """
-        sandbox = await self._acquire(self._asked(spec))
+        sandbox = await self._acquire(self._asked(spec), cold or spec)
         try:
             yield sandbox
         finally:
@@ -143,7 +147,7 @@ class Pool:
 
     # --- what callers get, and when
 
-    async def _acquire(self, shelf: Shelf) -> Sandbox:
+    async def _acquire(self, shelf: Shelf, cold: SandboxSpec) -> Sandbox:
         grant = await self._turn(shelf)
         if grant is not None:
             sandbox, since = grant
@@ -154,7 +158,7 @@ class Pool:
             self._free_place()
             raise self._closed_error()
         self._cold += 1
-        start = self._spawn(self._start_cold(shelf.spec))
+        start = self._spawn(self._start_cold(cold))
         try:
             return self._open(await asyncio.shield(start))
         except asyncio.CancelledError:

@@ -7,7 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from xagent_core import Engine, InputFile, Language, PoolConfig, SandboxLostError, SandboxStartError, hookimpl
+from xagent_core import (
+    Engine,
+    ExecutionRequest,
+    InputFile,
+    Language,
+    PoolConfig,
+    SandboxLostError,
+    SandboxStartError,
+    hookimpl,
+)
 from xagent_core.config import Settings
 from xagent_core.plugins import Plugins
 from xagent_core.testing.fakes import FakeBackend, FakeRun
@@ -69,6 +78,17 @@ async def test_a_job_of_a_standby_interpreter_is_read_back_too(plugins):
     first, second = backend.jobs
     assert (first.source, first.argv, first.stdin) == (b"code", ("ahead", "-u", "main.a"), b"in")
     assert second.source == b"code" * 2000
+
+
+async def test_an_interpreter_is_started_ahead_only_where_no_job_waits_for_it(plugins):
+    backend = FakeBackend()
+    async with Engine(backend, settings=Settings(), plugins=plugins, pool=PoolConfig(ready=1)) as running:
+        await running.execute("1", language="ahead")
+        await running.pool.warm(running.plan(ExecutionRequest(code="", language="ahead")).spec)
+        await running.execute("2", language="ahead")
+    cold, ready = backend.jobs
+    assert cold.argv == ready.argv == ("ahead", "-u", "main.a")
+    assert ["ahead" in job.spec.command for job in backend.jobs] == [False, True]
 
 
 async def test_a_run_answers_with_output_and_exit_code(plugins):

@@ -47,6 +47,10 @@ FAULTS = [
     (replace(PYTHON, env={}), "what_was_printed_before_a_timeout_is_kept"),
     (replace(PYTHON, build=("true",)), "standing_by_changes_nothing"),
     (
+        replace(by_shell('[ ! -p "$0" ] || set -- "$(cat "$0")"; exec python3 ${1+-c} "${1-"$0"}"'), standby=True),
+        "standing_by_changes_nothing",
+    ),
+    (
         replace(PYTHON, session=Kernel(run=("python3", "-c", "{script}", "-"), script="xagent_lang_python:kernel.py")),
         "a_session_keeps_variables",
     ),
@@ -60,10 +64,11 @@ async def run(name, language):
     module = SimpleNamespace(xagent_register_languages=hookimpl(lambda: [language]))
     plugins.add("faulty", "test", "0", lambda: module)
     test = getattr(LanguageConformance(), f"test_{name}")
-    async with Engine(
-        "bubblewrap", settings=Settings(), pool=PoolConfig(ready=0), plugins=with_backends(plugins)
-    ) as engine:
-        given = {"engine": engine, "tested": language, "programs": PROGRAMS, "edit": "none"}
+    pool = PoolConfig(ready=1 if language.standby else 0)
+    async with Engine("bubblewrap", settings=Settings(), pool=pool, plugins=with_backends(plugins)) as engine:
+        given = {
+            "engine": engine, "tested": language, "backend": "bubblewrap", "programs": PROGRAMS, "edit": "none",
+        }  # fmt: skip
         arguments = {parameter: given[parameter] for parameter in inspect.signature(test).parameters}
         result = test(**arguments)
         if inspect.isawaitable(result):

@@ -17,8 +17,8 @@ What shapes it:
 - The process that ends all others to collect files is the one that the first process waits for: the reader of jobs
   that are not followed by another. A reader below it would leave nobody to wait for.
 - A job's standard error is not the guest's: what the shell itself has to say (`Killed`) is not the program's output.
-- A standby interpreter waits for its source on a named pipe. The reader opens the other end (6 again), which takes
-  until the interpreter has opened its own, and removes the name: whatever opens the source later, for a
+- A standby interpreter waits for its source on a named pipe, `$f`. The reader opens the other end (6 again), which
+  takes until the interpreter has opened its own, and removes the name: whatever opens the source later, for a
   traceback say, finds the file that a job writes there.
 - Only as process 1 of its own namespace may the guest end "all processes".
 """
@@ -66,11 +66,11 @@ later() {{ IFS= read -r job && eval "$job"; }}
 tell() {{ read -r b p <{STATE}/boundary && finish "$b" ${{p:-run}} $1 || end_jobs; }}
 told() {{ ( ( "$@" ); tell $? ) || tell $?; }}
 serve() {{ while IFS= read -r line; do eval "$line"; done; end_jobs; }}
+f=$1 kept=$2
 if [ $# = 0 ]; then
   {{ exec 6>&1 >&4; serve; }} <&3 | told later
   exit
 fi
-f=$1 kept=$2
 mkfifo "$f" || exit 70
 shift 2
 told become "$@" | {{ {{ [ "$kept" ] || {{ exec 6>"$f" && rm "$f"; }}; }} && serve || end_jobs; }} <&3

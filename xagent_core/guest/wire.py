@@ -91,7 +91,7 @@ def job_message(program: Program, request: ExecutionRequest, *, boundary: str, m
     """A whole job: its files, its input, its build step and its run.
 
     Args:
-        program: What to run; the sandbox was started with its standby interpreter, if it has one.
+        program: What to run; if it has a standby interpreter, the sandbox may have been started with it.
         request: Its input and files.
         boundary: From `new_boundary`.
         more: Whether another job may follow in the same sandbox.
@@ -112,8 +112,7 @@ def job_message(program: Program, request: ExecutionRequest, *, boundary: str, m
     escaped = _inline(program.source)
     parts.append(_write_lines(quote(program.source_name), program.source, escaped))
     if program.standby:
-        hand_over = _hand_over(program, in_variable=bool(escaped))
-        job = f"echo {mark} >{STATE}/boundary; {hand_over}"
+        job = _hand_over(program, mark, in_variable=bool(escaped))
     else:
         job = _one_of_many(program, mark) if more else _only(program, mark)
     begin = f"echo {mark} start 0 - - - >&4"
@@ -138,15 +137,22 @@ def _only(program: Program, mark: str) -> str:
         build = _command(program.build, program.env)
         done = f"finish {mark} build 0; echo {mark} >{STATE}/boundary"
         job = f"run {build}; c=$?; [ $c = 0 ] || exit $c; {done}; {job}"
-    return f"echo {mark}{phase} >{STATE}/boundary; printf '%s\\n' {quote(job)} >&6; exec 6>&-"
+    return f"echo {mark}{phase} >{STATE}/boundary; {_told(job)}; exec 6>&-"
 
 
-def _hand_over(program: Program, *, in_variable: bool) -> str:
-    """Gives the standby interpreter its source through the pipe that it has open, and then the end of it."""
-    if in_variable:
-        return 'printf %b "$b" >&6; exec 6>&-'
+def _told(job: str) -> str:
+    return f"printf '%s\\n' {quote(job)} >&6"
+
+
+def _hand_over(program: Program, mark: str, *, in_variable: bool) -> str:
+    """Gives the standby interpreter its source through the pipe that it has open, and then the end of it.
+
+    Where none was started, since the job was waiting already, the shell becomes it; its environment is the sandbox's.
+    """
     # What is more than a pipe holds waits until it is read: the reader of messages must not wait with it.
-    return f"{{ cat {quote(program.source_name)} & }} >&6; exec 6>&-"
+    source = 'printf %b "$b" >&6' if in_variable else f"{{ cat {quote(program.source_name)} & }} >&6"
+    job = f'if [ "$f" ]; then {source}; else {_told(f"become {_words(program.run)}")}; fi'
+    return f"echo {mark} >{STATE}/boundary; {job}; exec 6>&-"
 
 
 def ping_message(boundary: str) -> bytes:

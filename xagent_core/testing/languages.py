@@ -97,17 +97,12 @@ class LanguageConformance(Conformance, suite=True, fixtures=("language", "backen
     @pytest_asyncio.fixture(scope="class", loop_scope="class")
     @classmethod
     async def engine(cls, tested: Language, backend: BackendSource) -> AsyncIterator[Engine]:
-        """An engine that knows this language only; two CPUs, so that compilers are no test of patience."""
-        plugins = Plugins()
-        module = SimpleNamespace(xagent_register_languages=hookimpl(lambda: [tested]))
-        plugins.add("conformance", "xagent-core", "", lambda: module)
-        settings = Settings(limits=replace(DEFAULT_LIMITS, cpus=2.0))
-        made = make_backend(backend)
-        async with Engine(made, settings=settings, plugins=plugins, pool=PoolConfig(ready=0)) as engine:
+        """An engine whose interpreters stand by, where the language says that they can."""
+        async with _engine(tested, backend, ready=1 if tested.standby else 0) as engine:
             try:
                 await engine.execute(tested.hello, language=tested.name)
             except ImageNotFoundError as error:
-                give_up(made.name, str(error))
+                give_up(engine.backend.name, str(error))
             yield engine
 
     def test_its_description_is_whole(self, tested: Language) -> None:
@@ -241,16 +236,21 @@ class LanguageConformance(Conformance, suite=True, fixtures=("language", "backen
         assert (result.status, result.phase, result.output) == ("timeout", "run", "before")
 
     async def test_standing_by_changes_nothing(
-        self, engine: Engine, tested: Language, programs: Mapping[str, str]
+        self, engine: Engine, tested: Language, backend: BackendSource, programs: Mapping[str, str]
     ) -> None:
-        """A program that an interpreter was waiting for does what it does in one of its own."""
+        """A program that an interpreter was waiting for does what it does in one that is started for it."""
         if not tested.standby:
             pytest.skip("it does not stand by")
         assert tested.prepare(ExecutionRequest(code=tested.hello, language=tested.name)).standby
-        for name in ("exit", "failure", "mistake", "input"):
-            ready = await _run(engine, tested, programs, name, stdin="in")
-            alone = await _run(engine, tested, programs, name, stdin="in", env={"SAMPLE": ""})
-            assert _outcome(ready) == _outcome(alone), f"the sample {name!r}"
+        names = ("exit", "failure", "mistake", "input")
+        before = engine.pool.stats().handed_out_ready
+        ready = [await _run(engine, tested, programs, name, stdin="in") for name in names]
+        assert engine.pool.stats().handed_out_ready == before + len(names)
+        async with _engine(tested, backend, ready=0) as other:
+            for name, stood_by in zip(names, ready, strict=True):
+                cold = await _run(other, tested, programs, name, stdin="in")
+                own = await _run(other, tested, programs, name, stdin="in", env={"SAMPLE": ""})
+                assert _outcome(stood_by) == _outcome(cold) == _outcome(own), f"the sample {name!r}"
 
     async def test_a_session_keeps_files(self, engine: Engine, tested: Language, programs: Mapping[str, str]) -> None:
         """From call to call, and as its owner writes and reads them."""
@@ -289,9 +289,20 @@ def _sample(programs: Mapping[str, str], name: str) -> str:
     return programs[name]
 
 
+def _engine(language: Language, backend: BackendSource, *, ready: int) -> Engine:
+    """An engine that knows this language only; two CPUs, so that compilers are no test of patience."""
+    plugins = Plugins()
+    module = SimpleNamespace(xagent_register_languages=hookimpl(lambda: [language]))
+    plugins.add("conformance", "xagent-core", "", lambda: module)
+    settings = Settings(limits=replace(DEFAULT_LIMITS, cpus=2.0))
+    return Engine(make_backend(backend), settings=settings, plugins=plugins, pool=PoolConfig(ready=ready))
+
+
 async def _run(
     engine: Engine, language: Language, programs: Mapping[str, str], name: str, **arguments: object
 ) -> ExecutionResult:
+    """Runs a sample, in an interpreter that stands by where the engine has such."""
+    await engine.pool.warm(engine.plan(ExecutionRequest(code="", language=language.name)).spec)
     return await engine.execute(_sample(programs, name), language=language.name, **arguments)  # type: ignore[arg-type]
 
 

@@ -76,9 +76,9 @@ def parse_job(message: bytes, spec: SandboxSpec) -> FakeJob:
             written[_word(raw[2])], rest = rest[:size], rest[size:]
     commands = _commands(line)
     stdin = written.pop(f"{STATE}/stdin", b"")
-    # The source is written last. A standby interpreter's argv is the guest's own.
+    # The source is written last.
     source = written.pop(list(written)[-1])
-    env, argv = _without_env(commands[-1]) if commands else ({}, list(spec.command[6:]))
+    env, argv = _without_env(commands[-1])
     return FakeJob(
         source=source,
         argv=tuple(argv),

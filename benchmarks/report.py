@@ -61,9 +61,8 @@ def _reasons(results: Results) -> Iterator[str]:
     missed = " ".join(verdict.target for verdict in verdicts(results) if not verdict.met)
     reasons = [
         f"{cell.backend}, {cell.consumers} consumers: one execution costs {cell.cpu * 1000:.0f} ms of processor time, "
-        f"one turn of the plain loop {cell.rival_cpu * 1000:.0f} ms. With all processors busy that allows "
-        f"{cell.rival_cpu / cell.cpu:.2f} times its rate. The plain loop has no limits, no filter of system calls and "
-        "no guest."
+        f"one turn of the loop of {cell.against} {cell.rival_cpu * 1000:.0f} ms. With all processors busy that allows "
+        f"{cell.rival_cpu / cell.cpu:.2f} times its rate."
         for cell in results.sustained
         if cell.consumers == 4 and f"{cell.backend}, 4 consumers: at least" in missed
     ]
@@ -75,7 +74,7 @@ def _reasons(results: Results) -> Iterator[str]:
     if "bubblewrap, pool empty" in missed:
         reasons.append(
             "bubblewrap, pool empty: the bare engine's row is a bwrap with the same control groups and the same filter "
-            "that runs `echo`; ours starts the guest's shell in it, which makes a pipe and starts the interpreter."
+            "that runs `echo`; ours has a shell in it, which reads the job and becomes the interpreter."
         )
     if reasons:
         yield from ("Where a target is not met:", "", *(f"- {reason}" for reason in reasons))

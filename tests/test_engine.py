@@ -138,7 +138,7 @@ async def test_a_build_that_fails_never_runs(host):
 
 
 async def test_a_timeout_keeps_what_was_printed_and_says_that_files_are_missing(host):
-    result = await host.execute("echo x >f; echo before; sleep 60", language="shell", timeout=0.3, collect=["f"])
+    result = await host.execute("echo x >f; echo before; sleep 60", language="shell", timeout=1, collect=["f"])
     assert (result.status, result.exit_code, result.output) == ("timeout", None, "before\n")
     assert result.files_truncated
 
@@ -338,10 +338,10 @@ async def test_a_slow_reader_holds_the_program_back_and_memory_stays_small(host)
 
 
 async def test_a_program_that_ended_while_its_reader_slept_has_ended(host):
-    events = host.stream("echo one; exit 4", language="shell", timeout=0.5)
+    events = host.stream("echo one; exit 4", language="shell", timeout=1)
     async with contextlib.aclosing(events):
         await anext(events)
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(1.3)
         *_, finished = [event async for event in events]
     assert (finished.result.status, finished.result.exit_code) == ("error", 4)
 
@@ -654,7 +654,7 @@ async def test_a_program_is_stopped_even_if_nobody_fetches_its_output(monkeypatc
     monkeypatch.setattr("xagent_core.guest.exchange._GRACE_SECONDS", 0.1)
     backend = HostBackend()
     async with engine_on(backend) as engine:
-        events = engine.stream("echo one; sleep 60", language="shell", timeout=0.3)
+        events = engine.stream("echo one; sleep 60", language="shell", timeout=1)
         async with contextlib.aclosing(events):
             await anext(events)
             async with asyncio.timeout(5):

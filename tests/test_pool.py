@@ -244,7 +244,7 @@ async def test_a_caller_is_not_left_waiting_when_that_one_fails():
     async with pool_of(backend, ready=1) as pool:
         filling = asyncio.create_task(pool.warm(SPEC))
         await asyncio.sleep(0.005)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             assert await use(pool)
         with pytest.raises(SandboxStartError):
             await filling
@@ -453,7 +453,7 @@ async def test_a_cancellation_at_any_step_leaves_no_sandbox_and_loses_no_place(s
             backend.failing = 0
             await settled(pool)
             # All places are there again: as many as ever can be in use at once.
-            async with asyncio.timeout(2), pool.sandbox(SPEC), pool.sandbox(OTHER):
+            async with asyncio.timeout(10), pool.sandbox(SPEC), pool.sandbox(OTHER):
                 assert pool.stats().running == 2
             await settled(pool)
             assert pool._places + pool.stats().ready == 2

@@ -54,7 +54,8 @@ async def test_a_timeout_ends_the_call_and_keeps_the_state(engine, language, cod
 
 async def test_interrupt_ends_the_call_that_runs(engine):
     async with engine.session("python") as session:
-        call = asyncio.create_task(session.execute("import time\nprint('on')\ntime.sleep(60)"))
+        await session.execute("import time")
+        call = asyncio.create_task(session.execute("print('on')\ntime.sleep(60)"))
         await asyncio.sleep(0.7)
         await session.interrupt()
         result = await call
@@ -65,7 +66,7 @@ async def test_a_call_that_cannot_be_interrupted_costs_the_state_and_says_so(eng
     deaf = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
     async with engine.session("python") as session:
         await session.execute("x = 1")
-        result = await session.execute(deaf, timeout=0.5)
+        result = await session.execute(deaf, timeout=1)
         assert (result.status, result.state_lost) == ("timeout", True)
         assert "NameError" in (await session.execute("x")).error
 

@@ -121,7 +121,7 @@ async def test_the_sandbox_can_be_used_on_when_jobs_are_not_ended(host):
     files, complete = await collect(sandbox, ["big", "f"], limit=1000, end_jobs=False)
     assert [file.path for file in files] == ["f"]
     assert not complete
-    assert await is_alive(sandbox, within=2)
+    assert await is_alive(sandbox, within=10)
 
 
 async def test_a_guest_that_is_gone_has_no_files(host):

@@ -74,7 +74,7 @@ async def outcome(
     """How it ended, and what came on stdout and stderr together."""
     stops = (sandbox.interrupt, sandbox.kill) if mild else (sandbox.kill,)
     exchange = Exchange(
-        sandbox, BOUNDARY, builds=builds, timeout=0.05, output_limit=limit, announced=True, stops=stops
+        sandbox, BOUNDARY, builds=builds, timeout=0.2, output_limit=limit, announced=True, stops=stops
     )  # fmt: skip
     output, end = b"", None
     async for piece in exchange.run(b"message"):

@@ -105,9 +105,9 @@ async def test_what_a_program_leaves_running_does_not_hold_up_its_end(host, mode
 
 async def test_a_program_that_ignores_signals_is_stopped_at_the_timeout(host, mode):
     script = "trap '' TERM INT HUP; echo before; while :; do sleep 0.05; done"
-    ran = await run_script(host, mode, script, timeout=0.5)
+    ran = await run_script(host, mode, script, timeout=1)
     assert (ran.outcome.status, ran.outcome.exit_code, ran.stdout) == ("timeout", None, b"before\n")
-    assert 0.5 <= ran.outcome.run_seconds < 10
+    assert 1 <= ran.outcome.run_seconds < 10
 
 
 async def test_a_flood_without_a_newline_is_stopped_at_the_limit(host, mode):
@@ -133,7 +133,7 @@ async def test_files_that_do_not_fit_are_refused_and_the_stream_stays_in_step(sh
         files = [InputFile(f"{number}.bin", b"x" * size) for number in range(200_000 // size)]
         with pytest.raises(InvalidRequestError, match="scratch"):
             await run_job(sandbox, ("true",), standby=standby, files=tuple(files))
-        assert await is_alive(sandbox, within=2)
+        assert await is_alive(sandbox, within=10)
     finally:
         await host.aclose()
 
@@ -172,7 +172,7 @@ async def test_the_guest_ends_with_its_owner_in_the_middle_of_a_job(host, mode):
 @pytest.mark.parametrize("ahead", [(), STANDBY], ids=["cold", "standby"])
 async def test_the_guest_ends_with_its_owner_while_it_stands_by(host, ahead):
     sandbox = await host.guest(standby=ahead)
-    assert await is_alive(sandbox, within=2)
+    assert await is_alive(sandbox, within=10)
     await sandbox.disown()
     async with asyncio.timeout(10):
         assert await sandbox.receive() is None
@@ -194,7 +194,7 @@ async def test_the_guest_ends_with_its_owner_while_a_large_source_is_not_read(ho
 async def test_a_standby_interpreter_that_died_takes_the_guest_with_it(host):
     sandbox = await host.guest(standby=("false",))
     await sandbox.wait()
-    assert not await is_alive(sandbox, within=2)
+    assert not await is_alive(sandbox, within=10)
 
 
 async def test_a_guest_that_died_before_its_job_ran_nothing(host):

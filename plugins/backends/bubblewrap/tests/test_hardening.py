@@ -7,9 +7,12 @@ import functools
 import json
 import os
 import platform
+import re
 import signal
 import struct
+import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -126,6 +129,31 @@ def ignored_signals() -> Iterator[None]:
 async def test_signals_and_masks_are_as_a_program_expects(ignored_signals: None, engine: Engine) -> None:
     result = await engine.execute("grep -E 'Sig(Ign|Blk)' /proc/self/status", language="sh")
     assert {line.split()[1] for line in result.output.splitlines()} == {"0" * 16}, result.output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have mounts be shared")
+def test_no_mount_follows_the_host_which_may_have_all_of_its_own_shared() -> None:
+    script = textwrap.dedent("""\
+        import asyncio, conftest
+        from types import SimpleNamespace
+        from xagent_bubblewrap.backend import BubblewrapBackend
+        from xagent_core import Engine, PoolConfig, hookimpl
+        from xagent_core.plugins import Plugins
+
+        async def main():
+            plugins = Plugins()
+            module = SimpleNamespace(xagent_register_languages=hookimpl(lambda: conftest.LANGUAGES))
+            plugins.add("test", "test", "0", lambda: module)
+            async with Engine(BubblewrapBackend(), plugins=plugins, pool=PoolConfig(ready=0)) as engine:
+                print((await engine.execute("cat /proc/self/mountinfo", language="sh")).output)
+
+        asyncio.run(main())
+        """)
+    path = {"PYTHONPATH": str(Path(__file__).parent)}
+    command = ["unshare", "--mount", "--propagation", "shared", sys.executable, "-c", script]
+    mounts = subprocess.run(command, env=os.environ | path, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert " /dev/null " in mounts
+    assert not re.findall("^.* (?:shared|master):.*$", mounts, re.MULTILINE)
 
 
 # Limits.

@@ -121,7 +121,8 @@ class _Server:
         if keyctl is not None:
             _libc.syscall(keyctl, _KEYCTL_JOIN_SESSION_KEYRING, None)
         _own_namespaces(user=self._user)
-        # What the host unmounts is unmounted here, too: nothing may stay busy for as long as we run.
+        # What the host unmounts is unmounted here, too, where its mounts are shared, as systemd has them: no disk may
+        # stay busy for as long as we run.
         _mount("", "/", "", _MS_REC | _MS_SLAVE)
         _mount("tmpfs", BASE, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755,size=64m")
         os.mkdir(SCRATCH)
@@ -178,6 +179,8 @@ class _Server:
             _join_cgroups(request["cgroups"])
             os.chdir("/")
             _own_namespaces(user=self._user)
+            # What the host mounts from now on, over a device say, must not come to be in a sandbox.
+            _mount("", "/", "", _MS_REC | _MS_PRIVATE)
             flags = _MS_NOSUID | _MS_NODEV | (0 if request["exec"] else _MS_NOEXEC)
             _mount("tmpfs", SCRATCH, "tmpfs", flags, request["tmpfs"])
             for name in ("tmp", "shm"):
@@ -250,7 +253,7 @@ def _put(kind: str, path: str, value: Any) -> None:
             file.write(value if kind == "file" else b"")
     if kind == "bind":
         _mount(value, path, "", _MS_BIND | _MS_REC)
-        # But what the host mounts later is no part of it, and could be written to.
+        # What the host mounts later is no part of it.
         _mount("", path, "", _MS_PRIVATE | _MS_REC)
 
 

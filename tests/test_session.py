@@ -93,6 +93,23 @@ async def test_python_gives_the_last_value_as_a_notebook_does(engine):
         assert "return 1 / 0" in error
 
 
+async def test_python_cells_have_the_future_that_they_ask_for_and_no_other(engine):
+    async with engine.session("python") as session:
+        code = "def f(x: int): pass\nf.__annotations__['x']"
+        assert (await session.execute(code)).value == "<class 'int'>"
+        assert (await session.execute("from __future__ import annotations\n" + code)).value == "'int'"
+        assert (await session.execute(code)).value == "'int'"
+
+
+async def test_a_process_that_a_python_cell_forks_ends_with_the_cell(engine):
+    fork = "import os, sys\nchild = os.fork()\nif child == 0:\n    print('child')\n    sys.exit(7)\n"
+    async with engine.session("python") as session:
+        result = await session.execute(fork + "os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])")
+        assert (result.status, result.output, result.value) == ("success", "child\n", "7")
+        assert (await session.execute("os.fork() and os.waitstatus_to_exitcode(os.wait()[1])")).value == "0"
+        assert (await session.execute("'alone'")).value == "'alone'"
+
+
 async def test_output_over_the_limit_ends_the_call_and_keeps_the_state(engine):
     async with engine.session("python") as session:
         await session.execute("x = 1")

@@ -4,14 +4,17 @@ It runs inside the sandbox, alone: it imports nothing of ours, and the interpret
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import asyncio
 import base64
 import contextlib
+import functools
 import inspect
 import json
 import linecache
+import operator
 import os
 import signal
 import sys
@@ -20,6 +23,9 @@ import types
 from typing import Any
 
 LONGEST_VALUE = 32 * 1024  # characters; the end mark, which holds it, may be 64 KiB
+FUTURES = functools.reduce(
+    operator.or_, (getattr(__future__, feature).compiler_flag for feature in __future__.all_feature_names)
+)
 
 
 class Kernel:
@@ -33,6 +39,8 @@ class Kernel:
         self.pipe = pipe
         # A cell may close or replace the streams; the marks must come all the same.
         self.marks = (os.dup(1), os.dup(2))
+        self.process = os.getpid()
+        self.flags = 0  # of the `from __future__` of all cells so far
         self.running = False
         self.loop: asyncio.AbstractEventLoop | None = None
         main = types.ModuleType("__main__")
@@ -86,20 +94,22 @@ class Kernel:
             for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
                 with contextlib.suppress(Exception):
                     stream.flush()  # type: ignore[union-attr]  # a stream that is None is one that cannot be flushed
+        if os.getpid() != self.process:
+            os._exit(code)  # A process that the cell has forked ends with the cell; requests are not for it.
         return code, note
 
     def evaluate(self, source: str, name: str) -> object:
         """Runs the statements, and gives the value of a last expression, as a notebook does."""
-        tree = ast.parse(source, name)
-        last = tree.body[-1] if tree.body else None
-        if not isinstance(last, ast.Expr):
-            return self.step(compile(tree, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
-        tree.body.pop()
-        self.step(compile(tree, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
-        return self.step(compile(ast.Expression(last.value), name, "eval", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
+        tree = compile(source, name, "exec", ast.PyCF_ONLY_AST | self.flags, dont_inherit=True)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        value = self.step(tree, name, "exec")
+        return value if last is None else self.step(ast.Expression(last.value), name, "eval")
 
-    def step(self, code: types.CodeType) -> object:
-        """Runs compiled code, in an event loop of the session where it awaits something."""
+    def step(self, tree: ast.Module | ast.Expression, name: str, mode: str) -> object:
+        """Runs one part, in an event loop of the session where it awaits something."""
+        # Not with this file's own `from __future__`, which the builtin would add.
+        code = compile(tree, name, mode, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | self.flags, dont_inherit=True)
+        self.flags |= code.co_flags & FUTURES
         value: Any = eval(code, self.names)
         if not (code.co_flags & inspect.CO_COROUTINE):
             return value

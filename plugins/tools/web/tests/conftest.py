@@ -25,6 +25,7 @@ class Asked:
     target: str
     headers: dict[str, str]
     body: bytes
+    names: list[str]
 
 
 Route = bytes | Callable[[Asked, asyncio.StreamWriter], Awaitable[None]]
@@ -74,10 +75,10 @@ class Site:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             method, target, _ = head[0].split(" ")
-            pairs = (line.split(": ", 1) for line in head[1:] if line)
+            pairs = [line.split(": ", 1) for line in head[1:] if line]
             headers = {name.lower(): value for name, value in pairs}
             body = await reader.readexactly(int(headers.get("content-length", 0)))
-            asked = Asked(method, target, headers, body)
+            asked = Asked(method, target, headers, body, [name for name, _ in pairs])
             self.asked.append(asked)
             route = self.routes.get(target.partition("?")[0], response("nothing here", status="404 Not Found"))
             if isinstance(route, bytes):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import socket
 import traceback
 
 import pytest
 from xagent_tools_web.errors import WebError, shown
+from xagent_tools_web.settings import WebSettings
+from xagent_tools_web.web import Web
 
 
 def many(routes, reply, *lines):
@@ -115,6 +118,52 @@ async def test_a_robots_txt_that_cannot_be_had(site, web_to, reply, status, open
             await web.request("GET", site.url())
 
 
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        ("http://no-such-host.invalid/x", "there is no such host"),
+        ("http://intranet.example/x", "refused: its name leads to an address that is not of the public web"),
+        ("http://localhost/x", "refused: "),
+        ("http://10.1.2.3/x", "refused: "),
+    ],
+)
+async def test_what_cannot_be_reached_is_not_said_to_be_closed_by_robots_txt(url, cause):
+    def resolve(host, *_):
+        if host.endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, 1, 6, "", ("10.1.2.3", 80))]
+
+    with pytest.raises(WebError) as caught:
+        await Web(WebSettings(), resolver=resolve).request("GET", url)
+    assert caught.value.component == f"GET {url}"
+    assert caught.value.cause.startswith(cause)
+    assert "robots" not in str(caught.value)
+    assert "10.1.2.3" not in str(caught.value).replace(url, "")
+
+
+async def test_a_connection_that_fails_is_said_to_fail_though_robots_txt_was_asked_for_first(site, tls_site, web_to):
+    with pytest.raises(WebError, match=r"HEAD https://.*/x: the server's certificate is not valid"):
+        await web_to(tls_site).request("HEAD", tls_site.url("/x"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(WebError, match=r"GET http://.*/x: no connection could be made"):
+        await web_to(site, ports=[port]).request("GET", f"http://127.0.0.1:{port}/x")
+
+
+async def test_a_redirect_to_what_cannot_be_reached_is_said_to_be_one(site, web_to, reply):
+    site.routes["/"] = reply("", "Location: http://localhost./", status="302 Found")
+    web = web_to(site, ports=[site.port, 80], allow_networks=["127.0.0.1/32"], deny_hosts=["localhost"])
+    with pytest.raises(WebError, match=r"GET http://localhost\./: refused: a redirect led there, and"):
+        await web.request("GET", site.url())
+
+
+async def test_a_robots_txt_that_leads_to_what_cannot_be_reached_cannot_be_had(site, web_to, reply):
+    site.routes |= {"/robots.txt": reply("", "Location: http://10.1.2.3/", status="302 Found"), "/": reply("hello")}
+    with pytest.raises(WebError, match="cannot be had") as caught:
+        await web_to(site, ports=[site.port, 80]).request("GET", site.url())
+    assert "10.1.2.3" not in str(caught.value)
+
+
 async def test_an_operator_exempts_a_host_from_robots_txt(site, web_to, reply):
     site.routes |= {"/robots.txt": reply("User-agent: *\nDisallow: /"), "/": reply("hello")}
     web = web_to(site, robots_exempt=["127.0.0.1"])
@@ -158,8 +207,6 @@ async def test_secrets_are_in_no_log_and_in_no_error(site, web_to, reply, caplog
 
 
 async def test_where_an_internal_name_leads_is_for_the_log_only(site, web_to, caplog):
-    import socket
-
     web = web_to(site, robots=False, ports=[80], resolver=lambda *_: [(socket.AF_INET, 1, 6, "", ("10.1.2.3", 80))])
     with pytest.raises(WebError) as caught:
         await web.request("GET", "http://intranet.example/")

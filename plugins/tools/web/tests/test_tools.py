@@ -150,6 +150,29 @@ async def test_a_request_has_headers_and_a_body(site, tools, reply):
     assert (asked.headers["content-type"], asked.headers["x-key"]) == ("application/json", "k")
 
 
+async def test_a_header_of_the_callers_takes_the_place_of_the_usual_one_in_any_case(site, tools, reply):
+    sent = []
+
+    async def keep(asked, writer):
+        sent.append([name.lower() for name in asked.names])
+        writer.write(reply("{}"))
+
+    site.routes["/api"] = keep
+    headers = {"accept": "application/json", "user-agent": "me/1", "content-type": "application/vnd+json"}
+    await tools("http_request", methods=["POST"]).ainvoke(
+        {"url": site.url("/api"), "method": "POST", "json_body": {"a": 1}, "headers": headers}
+    )
+    assert all(sent[0].count(name) == 1 for name in headers)
+    assert headers.items() <= site.asked[0].headers.items()
+
+
+async def test_a_header_that_is_given_twice_is_refused(site, tools):
+    twice = {"X-Key": "one", "x-key": "two"}
+    message = await tools("http_request").ainvoke(call("http_request", url=site.url(), headers=twice))
+    assert (message.status, site.asked) == ("error", [])
+    assert "the header x-key is given twice" in message.content
+
+
 async def test_pages_are_read_whatever_a_request_may_do(site, tools, reply):
     site.routes["/"] = reply("hello", "Content-Type: text/plain")
     assert (await tools("fetch_url", methods=["POST"]).ainvoke({"url": site.url()}))["content"] == "hello"

@@ -6,11 +6,15 @@ import httpx
 
 from xagent_core.errors import XAgentError
 
-__all__ = ["WebError", "host_of", "shown"]
+__all__ = ["UnreachedError", "WebError", "host_of", "shown"]
 
 
 class WebError(XAgentError):
     """A request could not be made, or its answer could not be used; `component` says which request."""
+
+
+class UnreachedError(WebError):
+    """No server answered: the address is refused, or the connection failed."""
 
 
 def host_of(url: httpx.URL) -> str:

@@ -7,6 +7,7 @@ import json
 import re
 from typing import Annotated, Any, Final, Literal
 
+import httpx
 from pydantic import BaseModel, Field, JsonValue, SkipValidation, create_model
 
 from xagent_tools_web.errors import WebError, shown
@@ -114,7 +115,7 @@ class HttpRequest(WebTool):
         offset: int,
     ) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """Makes the request; what the model gets, and the artifact."""
-        checked_headers(headers, f"{method} {shown(url)}")
+        given = checked_headers(headers, f"{method} {shown(url)}")
         if json_body is not None and body is not None:
             raise WebError(f"{method} {shown(url)}", "json_body and body exclude each other", "Give one of them.")
         data = None if body is None else body.encode()
@@ -122,23 +123,28 @@ class HttpRequest(WebTool):
             data = json.dumps(json_body).encode()
             if len(data) > _LONGEST_BODY:
                 raise WebError(f"{method} {shown(url)}", f"json_body has more than {_LONGEST_BODY} bytes", "Send less.")
-            headers = {"Content-Type": "application/json"} | headers
-        page = await self.web.request(method, url, headers=headers, body=data)
+            given.setdefault("Content-Type", "application/json")
+        page = await self.web.request(method, url, headers=given, body=data)
         sent = {name: value for name, value in page.headers.items() if name != "content-encoding"}
         return described(page) | {"headers": sent} | contents(page, offset, max_characters), artifact(page)
 
 
-def checked_headers(headers: dict[str, str], request: str) -> None:
-    """Refuses headers that would change whom the request is for, or that are none.
+def checked_headers(headers: dict[str, str], request: str) -> httpx.Headers:
+    """The headers, whatever their case; refused are those that would change whom the request is for, or are none.
 
     Raises:
         WebError: A header cannot be sent; the error names it, and never its value.
     """
+    given = httpx.Headers()
     for name, value in headers.items():
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise WebError(request, "a header has characters that no header can have", "Use visible ASCII.")
         if _RESERVED.fullmatch(name):
             raise WebError(request, f"the header {name} is not the caller's to set", "Leave it out.")
+        if name in given:
+            raise WebError(request, f"the header {name} is given twice", "Its case does not matter: give it once.")
+        given[name] = value
+    return given
 
 
 def described(page: Page) -> dict[str, Any]:

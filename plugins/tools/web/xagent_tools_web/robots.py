@@ -43,7 +43,7 @@ class Robots:
 
         Args:
             url: The page.
-            fetch: Gets robots.txt: status and body. A status of 0 says that the site does not answer.
+            fetch: Gets robots.txt: status and body. A status of 0 says that its answer is of no use.
         """
         site = str(url.copy_with(path="/robots.txt", query=None, fragment=None))
         with self._lock:

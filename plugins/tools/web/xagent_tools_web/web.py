@@ -17,7 +17,7 @@ from ssrfguard import BlockedAddressError, BlockedURLError, Resolver, SSRFGuardE
 from xagent_core.abc.tool import ToolContext
 from xagent_core.errors import ConfigError
 from xagent_tools_web.body import ACCEPT_ENCODING, read_body
-from xagent_tools_web.errors import WebError, host_of, shown
+from xagent_tools_web.errors import UnreachedError, WebError, host_of, shown
 from xagent_tools_web.memory import MemoryStorage
 from xagent_tools_web.pace import Pace
 from xagent_tools_web.reach import matches, reach_of
@@ -147,8 +147,8 @@ class Web:
     def _request(
         self, method: str, url: httpx.URL | str, headers: Mapping[str, str] | None, body: bytes | None
     ) -> httpx.Request:
-        standing = {"Accept": "*/*", "User-Agent": self.settings.user_agent}
-        every = httpx.Headers({**standing, **(headers or {})})
+        every = httpx.Headers({"Accept": "*/*", "User-Agent": self.settings.user_agent})
+        every.update(headers)
         every["Accept-Encoding"] = ACCEPT_ENCODING
         try:
             request = httpx.Request(method, url, headers=every, content=body)
@@ -160,17 +160,20 @@ class Web:
         request.extensions["timeout"] = httpx.Timeout(self.settings.timeout, connect=10.0).as_dict()
         return request
 
-    async def _follow(self, way: Way, request: httpx.Request, *, robots: bool, most: int | None = None) -> Page:
+    async def _follow(
+        self, way: Way, request: httpx.Request, *, robots: bool, most: int | None = None, redirected: bool = False
+    ) -> Page:
         """Makes a request, and those that it leads to; each is judged as the first one is."""
         passed: list[httpx.URL] = []
         while True:
+            redirected = redirected or bool(passed)
             try:
                 self._judge(request.url)
                 if robots and request.method in {"GET", "HEAD"}:
-                    await self._ask_robots(way, request)
+                    await self._ask_robots(way, request, redirected=redirected)
                 page = await self._send(way, request, most or self.settings.max_bytes)
             except SSRFGuardError as error:
-                raise _refused(request, error, redirected=bool(passed)) from None
+                raise _refused(request, error, redirected=redirected) from None
             target = page.headers.get("location")
             if page.status_code not in _REDIRECTS or not target:
                 return replace(page, redirects=tuple(map(shown, passed)))
@@ -188,14 +191,18 @@ class Web:
         # Only what decides, so that no message can have more.
         self._policy.check_url(str(url.copy_with(path="/", query=None, fragment=None) if url.raw_host else url))
 
-    async def _ask_robots(self, way: Way, request: httpx.Request) -> None:
+    async def _ask_robots(self, way: Way, request: httpx.Request, *, redirected: bool) -> None:
         if matches(host_of(request.url), self.settings.robots_exempt):
             return
 
         async def fetch(url: httpx.URL) -> tuple[int, bytes]:
+            first = self._request("GET", url, None, None)
             try:
-                page = await self._follow(way, self._request("GET", url, None, None), robots=False, most=MOST_BYTES)
+                page = await self._follow(way, first, robots=False, most=MOST_BYTES, redirected=redirected)
             except WebError as error:
+                if isinstance(error, UnreachedError) and error.component == _name(first):
+                    # Nobody has closed the page: it cannot be reached either.
+                    raise UnreachedError(_name(request), error.cause, error.fix) from error
                 logger.info("robots.txt of %s: %s", host_of(url), error.cause)
                 return 0, b""
             return page.status_code, page.body
@@ -213,6 +220,9 @@ class Web:
         transport = way.direct if own and request.method in {"GET", "HEAD"} else way.cached
         try:
             response = await transport.handle_async_request(request)
+        except httpx.HTTPError as error:
+            raise UnreachedError(_name(request), _what_failed(error), "Try again, or another address.") from error
+        try:
             try:
                 packed = response.headers.get("content-encoding", "")
                 body, truncated = b"", False
@@ -265,7 +275,7 @@ def _trust(settings: WebSettings) -> ssl.SSLContext:
         raise ConfigError("tools.web.ca_file", f"{settings.ca_file} cannot be used: {error}") from error
 
 
-def _refused(request: httpx.Request, error: SSRFGuardError, *, redirected: bool) -> WebError:
+def _refused(request: httpx.Request, error: SSRFGuardError, *, redirected: bool) -> UnreachedError:
     """What a model is told: not where an internal name leads to."""
     reason = str(getattr(error, "reason", error))
     logger.warning("refused %s: %s", host_of(request.url) or "a request", reason)
@@ -274,7 +284,7 @@ def _refused(request: httpx.Request, error: SSRFGuardError, *, redirected: bool)
     elif isinstance(error, BlockedURLError):
         reason = reason.partition(", which lists")[0]
     led = "a redirect led there, and " if redirected else ""
-    return WebError(_name(request), f"refused: {led}{reason}", "Only the public web can be reached.")
+    return UnreachedError(_name(request), f"refused: {led}{reason}", "Only the public web can be reached.")
 
 
 def _name(request: httpx.Request) -> str:

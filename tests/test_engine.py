@@ -137,6 +137,20 @@ async def test_a_build_that_fails_never_runs(host):
     assert (await host.execute("echo ran", language="built")).output == "ran\n"
 
 
+@pytest.mark.parametrize("ready", [0, 1])
+async def test_a_sandbox_without_the_languages_interpreter_is_no_fault_of_the_program(ready):
+    lacking = Language(
+        name="lacking", extensions=(".x",), executables=("sh", "no-such"), run=("no-such", "{source}"), standby=True
+    )
+    plugins = plugins_with(languages=(lacking, SHELL))
+    async with Engine(HostBackend(), settings=Settings(), plugins=plugins, pool=PoolConfig(ready=ready)) as engine:
+        for _ in range(2):
+            with pytest.raises(SandboxStartError, match="no program 'no-such' in the sandbox, and lacking needs it"):
+                await engine.execute("", language="lacking")
+        result = await engine.execute("no-such", language="shell")
+    assert (result.status, result.exit_code) == ("error", 127)
+
+
 async def test_a_timeout_keeps_what_was_printed_and_says_that_files_are_missing(host):
     result = await host.execute("echo x >f; echo before; sleep 60", language="shell", timeout=1, collect=["f"])
     assert (result.status, result.exit_code, result.output) == ("timeout", None, "before\n")

@@ -68,3 +68,20 @@ def test_one_string_where_several_belong_says_what_to_write(name):
 def test_input_that_was_no_utf8_where_it_came_from_is_what_it_was():
     assert make_request("", stdin="\udcff").stdin == b"\xff"
     assert make_request("", stdin=b"\0\xff").stdin == b"\0\xff"
+
+
+def test_a_network_policy_may_be_named():
+    assert make_request("x", network="internet").network is NetworkPolicy.INTERNET
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"network": "lan"}, "network='lan' is unknown. Write 'none' or 'internet'"),
+        ({"files": {"a": b"x"}}, r"Write InputFile\('a.txt', b'...'\)"),
+        ({"language": None}, "the language must be a name, not None"),
+    ],
+)
+def test_what_is_of_the_wrong_kind_is_told(arguments, told):
+    with pytest.raises(InvalidRequestError, match=told):
+        make_request("x", **arguments)

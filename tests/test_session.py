@@ -110,6 +110,16 @@ async def test_a_process_that_a_python_cell_forks_ends_with_the_cell(engine):
         assert (await session.execute("'alone'")).value == "'alone'"
 
 
+async def test_javascript_errors_show_the_cells_frames_alone(engine):
+    async with engine.session("javascript") as session:
+        thrown = await session.execute("function f() { throw new Error('mine'); }\nf()")
+        assert thrown.error.startswith("Error: mine\n    at f (cell-1:1:")
+        assert thrown.error.splitlines()[-1].startswith("    at cell-1:2:")
+        mistake = await session.execute("let let = 1")
+        assert "SyntaxError" in mistake.error
+        assert "[eval]" not in thrown.error + mistake.error
+
+
 async def test_output_over_the_limit_ends_the_call_and_keeps_the_state(engine):
     async with engine.session("python") as session:
         await session.execute("x = 1")

@@ -6,10 +6,13 @@ import codecs
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from typing import Final
 
 from xagent_core.abc.backend import Sandbox
+from xagent_core.errors import SandboxStartError
 from xagent_core.guest.collect import collect
 from xagent_core.guest.exchange import Exchange, Outcome, RawOutput
+from xagent_core.guest.health import missing_program
 from xagent_core.guest.wire import job_message, new_boundary
 from xagent_core.policy import Plan
 from xagent_core.types import (
@@ -24,6 +27,10 @@ from xagent_core.types import (
 )
 
 __all__ = ["Transcript", "make_result", "run_program"]
+
+# What shells exit with where there is no such program; a program may do so, too (POSIX, "Exit Status for Commands").
+_NOT_FOUND: Final = 127
+_ANSWER_SECONDS: Final = 5.0
 
 
 class Transcript:
@@ -92,6 +99,7 @@ async def run_program(
     Raises:
         InvalidRequestError: The files do not fit the scratch space.
         SandboxLostError: The engine died, or the sandbox before the program began.
+        SandboxStartError: The sandbox has not the programs that the language needs.
     """
     transcript, boundary = Transcript(), new_boundary()
     exchange = Exchange(
@@ -110,9 +118,23 @@ async def run_program(
                 yield transcript.add(piece)
             else:
                 outcome = piece
+    await _check_programs(sandbox, planned, outcome, backend=backend)
     files: tuple[OutputFile, ...] = ()
     complete = not request.collect
     if request.collect and outcome.mark is not None and outcome.phase == "run":
         files, complete = await collect(sandbox, request.collect, limit=planned.limits.collect)
     result = make_result(outcome, transcript, planned, backend=backend, acquired=acquired)
     yield FinishedEvent(result=replace(result, files=files, files_truncated=not complete))
+
+
+async def _check_programs(sandbox: Sandbox, planned: Plan, outcome: Outcome, *, backend: str) -> None:
+    """Tells an image without the language's interpreter from a program that fails."""
+    if outcome.exit_code != _NOT_FOUND or outcome.mark is None:
+        return
+    name = await missing_program(sandbox, planned.spec.executables, within=_ANSWER_SECONDS)
+    if name is not None:
+        raise SandboxStartError(
+            backend,
+            f"there is no program {name!r} in the sandbox, and {planned.spec.language} needs it",
+            "Use an image that has it on its PATH.",
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack
 
 from xagent_core.errors import InvalidRequestError
 from xagent_core.types import ExecutionRequest, InputFile, Limits, NetworkPolicy, parse_size
@@ -33,7 +33,7 @@ class RequestArguments(TypedDict, total=False):
     memory_limit: int | str | None
     cpu_limit: float | None
     limits: Limits | None
-    network: NetworkPolicy
+    network: NetworkPolicy | Literal["none", "internet"]
     stdin: str | bytes
     args: Iterable[str]
     env: Mapping[str, str] | None
@@ -79,7 +79,7 @@ def make_request(code: str | ExecutionRequest, **arguments: Unpack[RequestArgume
         code=code,
         language=arguments.get("language", "python"),
         limits=own.over(arguments.get("limits") or Limits()),
-        network=arguments.get("network", NetworkPolicy.NONE),
+        network=arguments.get("network", NetworkPolicy.NONE),  # type: ignore[arg-type] # it takes the name, too
         stdin=input_bytes,
         args=tuple(arguments.get("args", ())),
         env=dict(arguments.get("env") or {}),

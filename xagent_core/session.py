@@ -58,11 +58,11 @@ class Session:
         self._backend = backend
         self._idle_seconds = idle_seconds
         self._kernel = language.session
-        self._spec = planned.spec
+        self._spec = planned.cold
         if self._kernel is not None:
             # The kernel's process is there before a call's environment could come.
-            env = tuple((dict(planned.spec.env) | dict(language.env)).items())
-            self._spec = replace(planned.spec, command=kernel_command(self._kernel), env=env)
+            env = tuple((dict(planned.cold.env) | dict(language.env)).items())
+            self._spec = replace(planned.cold, command=kernel_command(self._kernel), env=env)
         self._lease: contextlib.AbstractAsyncContextManager[Sandbox] | None = None
         self._sandbox: Sandbox | None = None
         self._busy = asyncio.Lock()

@@ -240,11 +240,11 @@ class ExecutionRequest:
         files: Put into the workspace before the start.
         collect: Patterns of files to bring back after the run; `*`, `?`, `[...]` and `**`, relative to the workspace.
         limits: What the caller sets; the rest is default.
-        network: What the program may reach.
+        network: What the program may reach; a policy, or its name.
 
     Raises:
-        InvalidRequestError: A value could not be given to any program (a NUL byte, a path that escapes, an argument
-            that is too long).
+        InvalidRequestError: A value is of the wrong kind, or could not be given to any program (a NUL byte, a path
+            that escapes, an argument that is too long).
     """
 
     code: str
@@ -262,6 +262,15 @@ class ExecutionRequest:
     def __post_init__(self) -> None:
         if not isinstance(self.code, str) or not isinstance(self.stdin, bytes):
             raise InvalidRequestError("request", "the code must be text, and the input bytes")
+        if not isinstance(self.language, str):
+            raise InvalidRequestError("request", f"the language must be a name, not {self.language!r}")
+        try:
+            object.__setattr__(self, "network", NetworkPolicy(self.network))
+        except ValueError as error:
+            names = " or ".join(repr(policy.value) for policy in NetworkPolicy)
+            raise InvalidRequestError("request", f"network={self.network!r} is unknown", f"Write {names}.") from error
+        if not all(isinstance(file, InputFile) for file in self.files):
+            raise InvalidRequestError("request", "files must be input files", "Write InputFile('a.txt', b'...').")
         for arg in self.args:
             _check_size(_bytes_of(arg, "an argument"), "an argument")
         for name, value in self.env.items():

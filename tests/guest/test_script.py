@@ -24,7 +24,7 @@ a sandbox that is started for a job that waits already has none."""
 
 @pytest.fixture(params=sorted(MODES))
 def mode(request: pytest.FixtureRequest) -> str:
-    """Whether the interpreter is started with the job, or has been waiting for it."""
+    """One of `MODES`."""
     return str(request.param)
 
 

@@ -71,7 +71,7 @@ def doctor(
                 "xagent": __version__,
                 "python": platform.python_version(),
                 "system": platform.platform(),
-                "plugins": [f"{plugin.distribution} {plugin.version}" for plugin in plugins.loaded],
+                "plugins": sorted({f"{plugin.distribution} {plugin.version}" for plugin in plugins.loaded}),
                 "backends": backends,
                 "broken": broken,
                 "missing": missing,

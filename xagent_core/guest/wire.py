@@ -20,6 +20,7 @@ __all__ = [
     "list_message",
     "new_boundary",
     "ping_message",
+    "programs_message",
     "quote",
     "write_lines",
 ]
@@ -158,6 +159,12 @@ def _hand_over(program: Program, mark: str, *, in_variable: bool) -> str:
 def ping_message(boundary: str) -> bytes:
     """Asks for a mark of phase `ready`, with nothing run."""
     return encode_line(f"finish {quote(boundary)} ready 0\n")
+
+
+def programs_message(names: Sequence[str], *, boundary: str) -> bytes:
+    """Asks for a mark of phase `ready` whose code is the place, from 1 on, of the first program that is not there."""
+    missing = f'for p in {_words(names)}; do c=$((c+1)); command -v "$p" >/dev/null || break; p=; done'
+    return encode_line(f'c=0; {missing}; [ "$p" ] || c=0; finish {quote(boundary)} ready $c\n')
 
 
 def collect_message(patterns: Sequence[str], *, boundary: str, end_jobs: bool) -> bytes:

@@ -31,8 +31,14 @@ process.on('SIGINT', interrupt);
 process.on('uncaughtException', (error) => stderr(text(error) + '\n'));
 process.on('unhandledRejection', (error) => stderr(text(error) + '\n'));
 
+// An error as Node prints it, without the frames from the cell's own last one on: they are this file's.
 function text(error) {
-  return (error instanceof Error && error.stack) || util.inspect(error);
+  if (!(error instanceof Error && error.stack)) return util.inspect(error);
+  const lines = error.stack.split('\n');
+  const frames = lines.findIndex((line) => /^ +at /.test(line));
+  if (frames < 0 || !lines.some((line) => line.includes('[eval]:'))) return error.stack;
+  while (lines.length > frames && !/^ +at .*\bcell-\d+:/.test(lines[lines.length - 1])) lines.pop();
+  return lines.join('\n');
 }
 
 function run(source, number) {

@@ -1,8 +1,12 @@
 """Every hostile program of the corpus on every backend: what its caller sees, and that the host is as it was."""
 
 import functools
+import os
 import re
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +16,10 @@ from tests.security.traces import host_settings, marked, sight, traces
 from xagent_core import Engine, ExecutionRequest, PoolConfig
 
 PROGRAMS = hostile_programs()
+BY_NAME = {str(program): program for program in PROGRAMS}
+PYTHON = Path(sys.executable).resolve()
+# Little is closed here: the host's files are there to read, as their owner, and what the caller had open stays open.
+BARE = ("bwrap", "--unshare-pid", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp")
 LANGUAGES = {"python", "javascript", "typescript", "bash", "go"}
 
 # They see nothing of the Python that runs the tests.
@@ -63,6 +71,41 @@ async def test_a_sandbox_that_lives_would_be_found(backend):
         finally:
             await sandbox.kill()
     assert {line.partition(" ")[0] for line in found} >= {"process", "control"}, found
+
+
+def in_bare_bubblewrap(program, tmp_path, *, code=None, folder=None):
+    """Runs a program, if wanted with a folder of the host behind descriptor 7, and gives what it says."""
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / HELPER.path).write_bytes(HELPER.content)
+    command = [str(PYTHON) if program.language == "python" else "bash", "-c", code or program.code]
+    inside = [*BARE, "--bind", str(work), "/tmp/work", "--chdir", "/tmp/work", *command]
+    opened = inside if folder is None else ["sh", "-c", 'exec 7<"$0"; exec "$@"', str(folder), *inside]
+    return subprocess.run(opened, stdout=subprocess.PIPE, check=True, text=True, timeout=60).stdout.strip()
+
+
+@pytest.mark.engine("bubblewrap")
+@pytest.mark.parametrize("name", ["descriptors-folders-behind-descriptors", "escapes-descriptor-of-the-hosts-folder"])
+@pytest.mark.parametrize("is_open", [True, False], ids=["open", "closed"])
+def test_a_folder_of_the_hosts_would_be_told_of(name, is_open, tmp_path):
+    # Its path does not exist inside, where another file system is at /tmp.
+    told = in_bare_bubblewrap(BY_NAME[name], tmp_path, folder=tmp_path if is_open else None)
+    assert (re.fullmatch(BY_NAME[name].output, told) is None) == is_open, told
+    assert ("/fd/7" in told) == is_open, told
+
+
+@pytest.mark.engine("bubblewrap")
+@pytest.mark.skipif(PYTHON.stat().st_uid != os.geteuid(), reason="this Python belongs to another user")
+def test_a_program_that_could_write_over_what_runs_it_would_tell(tmp_path):
+    told = in_bare_bubblewrap(BY_NAME["escapes-runc-over-its-own-program"], tmp_path)
+    assert "'self': 'ETXTBSY'" in told
+
+
+@pytest.mark.engine("bubblewrap")
+def test_a_program_that_gets_all_the_timers_that_it_wants_would_tell(tmp_path):
+    program = BY_NAME["kernel-timers"]
+    told = in_bare_bubblewrap(program, tmp_path, code=program.code.replace("1_000_000", "1_000"))
+    assert told.startswith("1000 timers")
 
 
 def test_what_a_program_made_on_the_host_would_be_found(tmp_path, monkeypatch):

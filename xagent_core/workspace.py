@@ -12,7 +12,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, Literal
 
 from xagent_core.beneath import open_beneath, open_root
@@ -157,6 +157,7 @@ class Workspace:
         Raises:
             InvalidRequestError: As for `write`; or the file has other names.
         """
+        self._check_size(path, len(content))  # before a file or a folder is made
         with self._lock, self._place(path, make=True) as (folder, name):
             descriptor = _open_regular(folder, name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, path)
             with open(descriptor, "ab") as file:  # noqa: PTH123 - it is a descriptor
@@ -210,7 +211,7 @@ class Workspace:
         Raises:
             InvalidRequestError: The path is not inside, or is no folder.
         """
-        names = [] if path in ("", ".") else _names(path)
+        names = _names(path) if PurePosixPath(path).parts else []
         prefix = "".join(f"{name}/" for name in names)
         walk = _Walk(most, wanted, limited=depth is not None)
         with _explained(path), open_root(self.path) as root, open_beneath(root, names) as folder:

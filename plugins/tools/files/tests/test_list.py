@@ -49,11 +49,23 @@ def test_everything_but_what_is_hidden_is_listed(tools, filled):
         ({"path": "src", "pattern": "*.py"}, ["src/c.py", "src/deep/d.py"]),
         ({"path": "./src/", "pattern": "deep/*"}, ["src/deep/d.py"]),
         ({"path": "src/deep"}, ["src/deep/d.py"]),
+        ({"path": ".git", "pattern": "./config"}, [".git/config"]),
+        ({"path": ".git/", "pattern": "config"}, [".git/config"]),
+        ({"path": "./", "pattern": "./*.txt"}, ["b.txt"]),
+        ({"path": "src//deep/.", "pattern": "d.*"}, ["src/deep/d.py"]),
+        ({"pattern": "./*.py"}, ["a.py"]),
+        ({"pattern": "/src//*.py"}, ["src/c.py"]),
+        ({"pattern": "src/"}, ["src"]),
+        ({"pattern": "./"}, ["a.py", "b.txt", "src"]),
         ({"pattern": "*.rs"}, []),
     ],
 )
 def test_a_pattern_picks_some(tools, filled, arguments, expected):
     assert paths(tools.list_files.invoke(arguments)) == expected
+
+
+def test_a_pattern_that_leads_out_of_the_folder_is_refused(tools, filled, error_of):
+    assert "leads out of the folder" in error_of(tools.list_files, path="src", pattern="../*.py")
 
 
 async def test_a_long_list_is_cut_and_says_so(tools, filled):

@@ -38,6 +38,16 @@ def test_what_cannot_be_written_is_explained(tools, workspace, error_of):
     assert "would have 11 bytes, and 10 are allowed" in error_of(tools.write_file, path="x", content="x" * 11)
 
 
+def test_an_append_that_is_refused_leaves_nothing(tools, workspace, error_of):
+    workspace.largest_file = 10
+    workspace.write("log", b"12345")
+    for path, content in (("new/folder/log", "x" * 11), ("log", "x" * 6)):
+        error = error_of(tools.write_file, path=path, content=content, append=True)
+        assert "would have 11 bytes, and 10 are allowed" in error
+    assert [path.name for path in workspace.path.iterdir()] == ["log"]
+    assert workspace.read("log") == b"12345"
+
+
 def test_a_text_that_occurs_once_is_replaced(tools, workspace):
     workspace.write("a.py", b"a = 1\nb = 2\nc = 3\n")
     answer = tools.edit_file.invoke({"path": "a.py", "old_text": "b = 2\nc", "new_text": "b = 20\nd"})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Any, Final
 
+from langchain_core.tools import ToolException
 from pydantic import BaseModel, Field
 
 from xagent_core.guest.patterns import matches
@@ -50,8 +52,9 @@ class ListFiles(FileTool):
         def wanted(entry: Entry) -> bool:
             return include_hidden or not entry.path.rpartition("/")[2].startswith(".")
 
+        glob = None if pattern is None else _glob(pattern)
         listing = self.workspace.entries(path, most=_MOST_SEEN, depth=None if recursive else 1, wanted=wanted)
-        found = [entry for entry in listing.entries if pattern is None or _matches(entry, path, pattern)]
+        found = [entry for entry in listing.entries if glob is None or _matches(entry, path, glob)]
         return {
             "status": "success",
             "path": path,
@@ -60,9 +63,18 @@ class ListFiles(FileTool):
         }
 
 
-def _matches(entry: Entry, folder: str, pattern: str) -> bool:
-    base = "" if folder in ("", ".") else f"{folder.strip('./')}/"
-    return matches(entry.path.removeprefix(base), [pattern if "/" in pattern else f"**/{pattern}"])
+def _glob(pattern: str) -> str:
+    """A pattern without what has no meaning in it: one with a slash is for the folder, another one for any depth."""
+    plain = PurePosixPath(pattern.lstrip("/"))
+    if ".." in plain.parts:
+        raise ToolException(f"pattern: {pattern!r} leads out of the folder. Give the folder as path, without '..'.")
+    if "/" in pattern:
+        return str(plain) if plain.parts else "*"
+    return f"**/{plain}"
+
+
+def _matches(entry: Entry, folder: str, glob: str) -> bool:
+    return matches(str(PurePosixPath(entry.path).relative_to(PurePosixPath(folder))), [glob])
 
 
 def _shown(entry: Entry) -> dict[str, Any]:

@@ -180,6 +180,21 @@ async def test_limits_are_told_and_held(page, server):
     assert "less than go needs" in await page.locator("#status").inner_text()
 
 
+async def test_a_file_that_has_gone_is_told_and_the_page_goes_on(page, server, tmp_path):
+    note = tmp_path / "note.txt"
+    note.write_text("soon gone")
+    await opened(page, server)
+    await page.get_by_text("Input, arguments and files").click()
+    await page.get_by_label("Put into its folder").set_input_files(note)
+    note.unlink()
+    await run(page, "print(1)")
+    await expect(page.locator("#status")).to_contain_text("note.txt cannot be read")
+    await expect(page.locator("#status")).to_have_attribute("data-state", "error")
+    await page.get_by_label("Put into its folder").set_input_files([])
+    assert await run(page, "print(2)") == "2\n"
+    assert page.wrong == []
+
+
 async def test_a_browser_that_is_not_logged_in_sees_nothing_else(page, start):
     locked = start("--backend", "bubblewrap", "--token")
     await page.goto(f"{locked.url}/")

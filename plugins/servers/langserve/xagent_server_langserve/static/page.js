@@ -52,9 +52,14 @@ async function showHealth() {
   $("health").classList.remove("stale");
 }
 
+class FileError extends Error {}
+
 async function fileOf(file) {
+  const bytes = await file.arrayBuffer().catch((error) => {
+    throw new FileError(`${file.name} cannot be read: ${error.message}`, { cause: error });
+  });
   let content = "";
-  for (const byte of new Uint8Array(await file.arrayBuffer())) content += String.fromCharCode(byte);
+  for (const byte of new Uint8Array(bytes)) content += String.fromCharCode(byte);
   return { path: file.name, content: btoa(content) };
 }
 
@@ -73,7 +78,8 @@ async function program() {
   };
 }
 
-const told = (error) => (error instanceof ServerError ? error.message : `The server cannot be reached: ${error.message}`);
+const explains = (error) => error instanceof ServerError || error instanceof FileError;
+const told = (error) => (explains(error) ? error.message : `The server cannot be reached: ${error.message}`);
 
 function showHistory() {
   past.list($("history"), restore);
@@ -94,11 +100,12 @@ async function start() {
   setRunning(controller);
   output.clear();
   output.say("Running …", "running");
-  const asked = await program();
   const wrote = [];
+  let asked;
   let line = "";
   let state = "";
   try {
+    asked = await program();
     for await (const event of run(asked, controller.signal)) {
       if (event.event === "output") {
         output.write(event.data, event.stream);
@@ -116,11 +123,12 @@ async function start() {
     if (controller.signal.aborted) [state, line] = ["stopped", "Stopped by you"];
     else [state, line] = ["error", told(error)];
     // What was healthy a moment ago is not known any more.
-    $("health").classList.toggle("stale", !(controller.signal.aborted || error instanceof ServerError));
+    $("health").classList.toggle("stale", !(controller.signal.aborted || explains(error)));
   } finally {
     setRunning(null);
   }
   output.say(line, state);
+  if (!asked) return; // nothing was run
   past.add({ program: { ...asked, files: [] }, output: wrote, state, line });
   showHistory();
 }

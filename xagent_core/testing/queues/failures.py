@@ -105,10 +105,9 @@ class Failures(Conformance, suite=True):
         async with rig.worker():
             again = await rig.submit(program(pieces=["x"], pause=30), idempotent=True)
             once = await rig.submit(program(pieces=["x"], pause=30))
-            for job in (again, once):
-                await rig.until(job.id, lambda job: job.state == "running")
-            # Leaving an embedded worker would wait for its jobs.
-            workers = [task for task in asyncio.all_tasks() if "_attempt" in repr(task.get_coro())]
+            # Leaving an embedded worker would wait for its jobs; and the books know of a job before it has a task.
+            while len(workers := [task for task in asyncio.all_tasks() if "_attempt" in repr(task.get_coro())]) < 2:
+                await asyncio.sleep(0.01)
             for task in workers:
                 task.cancel()
             assert (await rig.until(once.id, lambda job: job.over)).state == "dead"
@@ -126,7 +125,7 @@ class LostWorkers(Conformance, suite=True):
         self, queue: tuple[str, dict[str, object]]
     ) -> None:
         async with Rig.made(queue[0], {**queue[1], "lease": _LEASE}) as rig, rig.process() as doomed:
-            job = await rig.submit(program(pieces=["begun", "x", "done"], pause=0.4), idempotent=True)
+            job = await rig.submit(program(pieces=["begun", "x", "done"], pause=1.0), idempotent=True)
             async for event in rig.queue.events(job.id):
                 if event.output is not None:
                     break
@@ -180,7 +179,7 @@ class LostWorkers(Conformance, suite=True):
         self, queue: tuple[str, dict[str, object]]
     ) -> None:
         async with Rig.made(queue[0], {**queue[1], "resend": 1.0}) as rig, rig.process(slots=1) as worker:
-            running = await rig.submit(program(pieces=["x", "done"], pause=0.5))
+            running = await rig.submit(program(pieces=["x", "done"], pause=1.5))
             await rig.until(running.id, lambda job: job.state == "running")
             waiting = await rig.submit()
             worker.terminate()

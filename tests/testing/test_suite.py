@@ -86,12 +86,45 @@ def test_a_waived_test_is_skipped_with_the_reason(pytester):
         "    pass\nTestMine.test_even = lambda self: None",
         "    pass\ndel Suite.test_even",
         "    pass\nTestMine.__test__ = False\nclass TestAgain(TestMine): test_even = None",
+        "    pass\nTestMine.__test__ = False",
+        "    pass\ndel TestMine.__test__",
         "    pass\n@waive('test_odd', reason='there is none')\nclass TestAgain(TestMine): pass",
         "    pass\n@waive('test_even', reason=' ')\nclass TestAgain(TestMine): pass",
     ],
 )
 def test_a_part_of_the_suite_cannot_be_lost_without_a_word(pytester, changed):
     run(pytester, f"class TestMine(Suite):\n{GIVES.format(4)}\n{changed}").assert_outcomes(errors=1)
+
+
+@pytest.mark.parametrize(
+    ("marked", "told"),
+    [
+        ("    pytestmark = pytest.mark.skip", "TestMine: it is marked skip"),
+        ("    pytestmark = [pytest.mark.asyncio, pytest.mark.xfail(strict=False)]", "TestMine: it is marked xfail"),
+        ("    pass\npytest.mark.skipif(True, reason='')(TestMine)", "TestMine: it is marked skipif"),
+        ("    pass\npytest.mark.skip(TestMine)\nclass TestAgain(TestMine): pass", "TestAgain: it is marked skip"),
+        ("    pass\npytest.mark.skip(TestMine.test_even)", "TestMine: test_even is marked skip"),
+        ("    pass\npytestmark = pytest.mark.skip", "TestMine: what it is in is marked skip"),
+        ("    pass\n@pytest.mark.skip\nclass TestAround: Inner = TestMine", "Inner: what it is in is marked skip"),
+    ],
+)
+def test_a_mark_that_skips_it_or_lets_it_fail_is_refused(pytester, marked, told):
+    result = run(pytester, f"class TestMine(Suite):\n{GIVES.format(4)}\n{marked}")
+    result.stdout.fnmatch_lines(f"*{told}*")
+    assert result.parseoutcomes()["errors"] == 1
+
+
+def test_a_suite_may_mark_its_own_tests_and_an_author_what_is_the_authors(pytester):
+    code = """
+class Another(Suite, suite=True):
+    @pytest.mark.skip(reason="not yet")
+    def test_later(self): pass
+
+class TestMine(Another):
+    @pytest.mark.xfail(reason="mine", strict=True)
+    def test_mine(self): assert False
+"""
+    run(pytester, code + GIVES.format(4)).assert_outcomes(passed=4, skipped=1, xfailed=1)
 
 
 def test_tests_of_ones_own_are_added(pytester):

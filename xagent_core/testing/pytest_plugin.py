@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 
 import pytest
 
-from xagent_core.testing.suite import Conformance, problems
+from xagent_core.testing.suite import SWITCHES, Conformance, is_suite, problems
 
 __all__ = ["REQUIRE_ENGINES", "give_up"]
 
@@ -45,10 +45,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_pycollect_makeitem(name: str, obj: object) -> None:
-    """Refuses an author's class that has changed its suite since the class was made."""
-    if inspect.isclass(obj) and issubclass(obj, Conformance) and obj.__test__:
-        found = problems(obj)
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
+    """Refuses an author's class that has changed its suite since the class was made, or that its file switches off."""
+    if inspect.isclass(obj) and issubclass(obj, Conformance) and not is_suite(obj):
+        around = [mark.name for mark in collector.iter_markers() if mark.name in SWITCHES]
+        found = problems(obj) + [f"what it is in is marked {mark}" for mark in around]
         if found:
             raise pytest.Collector.CollectError(f"{name}: {'; '.join(found)}")
 

@@ -19,7 +19,8 @@ A fixture that has to do something first is written out, as a class method of cl
             return "mine", {"url": my_server.url}
 
 It is collected whatever its name. It may define the suite's fixtures, and tests and fixtures of its own. Whatever else
-of the suite it replaces is an error when the class is made, and again when pytest collects it. Tests that are
+of the suite it replaces, and a mark by which pytest would not run the suite or not heed how it ends, is an error when
+the class is made, and again when pytest collects it. Tests that are
 coroutines share one event loop for each class, whatever pytest-asyncio's mode is; so do fixtures with
 `@pytest_asyncio.fixture(scope="class", loop_scope="class")`.
 """
@@ -34,11 +35,13 @@ import pytest
 
 from xagent_core.errors import PluginError
 
-__all__ = ["Conformance", "fixed", "problems", "required_fixture", "waive"]
+__all__ = ["SWITCHES", "Conformance", "fixed", "is_suite", "problems", "required_fixture", "switched_off", "waive"]
 
 C = TypeVar("C", bound="type[Conformance]")
 
 _MISSING: Final = object()
+SWITCHES: Final = ("skip", "skipif", "xfail")
+"""The marks by which pytest skips a test or lets it fail."""
 
 
 class Conformance:
@@ -46,11 +49,13 @@ class Conformance:
 
     Attributes:
         suite_parts: What the suites define, by name, without the fixtures that authors give.
+        suite_switches: The marks in `SWITCHES` that the suites themselves have on their parts, by name.
         suite_waivers: The reasons of waived tests, by name.
     """
 
     __test__ = False
     suite_parts: ClassVar[Mapping[str, Any]] = {}
+    suite_switches: ClassVar[Mapping[str, list[str]]] = {}
     suite_waivers: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, *, suite: bool = False, fixtures: tuple[str, ...] = (), **rest: Any) -> None:
@@ -62,7 +67,7 @@ class Conformance:
             **rest: For further base classes.
 
         Raises:
-            PluginError: An author's class replaces a part of its suite.
+            PluginError: An author's class replaces a part of its suite, or switches it off.
         """
         super().__init_subclass__(**rest)
         if suite:
@@ -72,11 +77,24 @@ class Conformance:
             own = {name: part for name, part in vars(cls).items() if not name.startswith("__")}
             inherited = {name: part for base in reversed(cls.__mro__[1:]) for name, part in _parts_of(base).items()}
             cls.suite_parts = {name: part for name, part in (inherited | own).items() if name not in fixtures}
+            cls.suite_switches = {name: switched_off(part) for name, part in cls.suite_parts.items()}
             return
+        cls.__test__ = vars(cls).get("__test__", True)
         found = problems(cls)
         if found:
             raise PluginError(cls.__name__, "; ".join(found), 'Waive what cannot hold: @waive("test_...", reason=...)')
-        cls.__test__ = True
+
+
+def is_suite(cls: type[Conformance]) -> bool:
+    """Whether a class is a suite, and not an author's."""
+    return cls is Conformance or "suite_switches" in vars(cls)
+
+
+def switched_off(marked: object) -> list[str]:
+    """The names of a function's or a class's own marks that are in `SWITCHES`."""
+    marks = getattr(marked, "__dict__", {}).get("pytestmark", [])
+    names = [mark.name for mark in (marks if isinstance(marks, list) else [marks])]
+    return [name for name in names if name in SWITCHES]
 
 
 def problems(suite: type[Conformance]) -> list[str]:
@@ -86,8 +104,15 @@ def problems(suite: type[Conformance]) -> list[str]:
         for name, part in suite.suite_parts.items()
         if inspect.getattr_static(suite, name, _MISSING) is not part
     ]
-    if vars(suite).get("__test__") is False:
+    if not suite.__test__:
         changed.append("it is switched off by __test__")
+    authors = [base for base in suite.__mro__ if issubclass(base, Conformance) and not is_suite(base)]
+    changed += [f"it is marked {mark}" for base in authors for mark in switched_off(base)]
+    changed += [
+        f"{name} is marked {', '.join(marks)}"
+        for name, part in suite.suite_parts.items()
+        if (marks := switched_off(part)) != suite.suite_switches[name]
+    ]
     return changed
 
 

@@ -106,7 +106,7 @@ class Failures(Conformance, suite=True):
             again = await rig.submit(program(pieces=["x"], pause=30), idempotent=True)
             once = await rig.submit(program(pieces=["x"], pause=30))
             # Leaving an embedded worker would wait for its jobs; and the books know of a job before it has a task.
-            while len(workers := [task for task in asyncio.all_tasks() if "_attempt" in repr(task.get_coro())]) < 2:
+            while len(workers := [task for task in asyncio.all_tasks() if "_attempt" in repr(task.get_coro())]) < 2:  # noqa: ASYNC110 - a task tells nobody
                 await asyncio.sleep(0.01)
             for task in workers:
                 task.cancel()

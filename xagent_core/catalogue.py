@@ -126,6 +126,7 @@ class Catalogue(Generic[R]):
         near = difflib.get_close_matches(name.lower(), [*built_in, *self._all_names()], n=3)
         fix = f"Did you mean {' or '.join(near)}? " if near else ""
         fix += f"Installed: {', '.join(sorted({*built_in, *self._owners})) or 'none'}." + (f" {hint}" if hint else "")
+        fix += "" if near else " Install a plugin that provides it."
         if self._failures:
             fix += f" Broken plugins: {'; '.join(map(str, self._failures))}."
         error = UnknownLanguageError if self._kind == "language" else UnknownPluginError

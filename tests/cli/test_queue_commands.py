@@ -50,9 +50,8 @@ def test_submit_watch_show_and_list(queued, worker, program):
     assert (watched.returncode, watched.stdout, watched.stderr) == (3, b"out\n", b"err\n")
     shown = json.loads(queued("jobs", "show", job["id"], "--json").stdout)
     assert (shown["state"], shown["attempt"], shown["result"]["exit_code"]) == ("finished", 1, 3)
-    events = [
-        json.loads(line) for line in queued("jobs", "watch", job["id"], "--json", "--after", "1").stdout.splitlines()
-    ]
+    *events, last = map(json.loads, queued("jobs", "watch", job["id"], "--json", "--after", "1").stdout.splitlines())
+    assert last == shown
     assert [event["sequence"] for event in events] == list(range(2, len(events) + 2))
     assert job["id"].encode() in queued("jobs", "list", "--state", "finished").stdout
     stats = json.loads(queued("queue", "stats", "--json").stdout)
@@ -70,6 +69,10 @@ def test_submit_takes_the_options_of_run(queued, worker, program):
     seen = json.loads(done.stdout)
     assert (seen["stdin"], seen["files"], seen["env"]["NAME"]) == ("piped", {"in.txt": "content"}, "value")
     assert (seen["argv"][-1], seen["memory"]) == ("--flag", 64 * 2**20)
+    told = queued("submit", program(stdout="out"), "--watch", "--json").stdout.splitlines()
+    first, *events, last = map(json.loads, told)
+    assert first["id"] == last["id"]
+    assert (events[-1]["kind"], last["state"], last["result"]["output"]) == ("ended", "finished", "out")
 
 
 ECHO = """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from xagent_core.cli.queues import job_document
 from xagent_core.cli.report import note
 from xagent_core.cli.streams import Relay
 from xagent_core.queueing.payload import document
@@ -28,7 +29,7 @@ async def follow(queue: TaskQueue, job_id: str, *, after: int = 0, as_json: bool
         queue: The queue, which is open.
         job_id: The job.
         after: The number of the last event that was seen already.
-        as_json: Whether each event is printed as one line of JSON, and nothing else.
+        as_json: Whether each event is printed as one line of JSON, at last the job as another, and nothing else.
 
     Returns:
         The job, which has ended.
@@ -59,7 +60,10 @@ async def follow(queue: TaskQueue, job_id: str, *, after: int = 0, as_json: bool
     finally:
         feeding.cancel()
         await asyncio.wait([feeding])
-    return await queue.job(job_id)
+    job = await queue.job(job_id)
+    if as_json:
+        typer.echo(json.dumps(job_document(job)))
+    return job
 
 
 def _said(event: JobEvent) -> str:

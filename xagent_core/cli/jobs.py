@@ -105,7 +105,7 @@ def watch(
     after: Annotated[int, typer.Option(min=0, help="Go on behind the event of this number.")] = 0,
     queue: QueueOption = None,
     queue_url: QueueUrlOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each event, then the job.")] = False,
 ) -> None:
     """Show a job's output as it comes, and end with the program's exit status.
 

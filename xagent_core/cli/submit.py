@@ -109,6 +109,8 @@ def submit(
     if watch:
         from xagent_core.cli.jobs import watch as watch_job
 
+        if as_json:
+            typer.echo(json.dumps(job_document(job)))
         watch_job(job.id, queue=queue, queue_url=queue_url, as_json=as_json)
     elif as_json:
         print_json(job_document(job))

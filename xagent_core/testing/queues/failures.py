@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -106,9 +107,8 @@ class Failures(Conformance, suite=True):
             again = await rig.submit(program(pieces=["x"], pause=30), idempotent=True)
             once = await rig.submit(program(pieces=["x"], pause=30))
             # Leaving an embedded worker would wait for its jobs; and the books know of a job before it has a task.
-            while len(workers := [task for task in asyncio.all_tasks() if "_attempt" in repr(task.get_coro())]) < 2:  # noqa: ASYNC110 - a task tells nobody
-                await asyncio.sleep(0.01)
-            for task in workers:
+            await rig.until(once.id, lambda _: len(_attempts()) == 2)
+            for task in _attempts():
                 task.cancel()
             assert (await rig.until(once.id, lambda job: job.over)).state == "dead"
             job = await rig.until(again.id, lambda job: job.attempt == 2)
@@ -190,6 +190,11 @@ class LostWorkers(Conformance, suite=True):
             assert (await rig.queue.job(waiting.id)).state == "queued"
             async with rig.worker():
                 assert (await rig.ended(waiting.id)).state == "finished"
+
+
+def _attempts() -> list[asyncio.Task[Any]]:
+    """The jobs that run in this process."""
+    return [task for task in asyncio.all_tasks() if "_attempt" in repr(task.get_coro())]
 
 
 async def _swallow(job_id: str, queue: str) -> None:

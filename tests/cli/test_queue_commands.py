@@ -43,6 +43,14 @@ def worker(queued):
     process.communicate(timeout=60)
 
 
+def until(check):
+    """Waits for another process's doing."""
+    deadline = time.monotonic() + 60
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_submit_watch_show_and_list(queued, worker, program):
     job = json.loads(queued("submit", program(stdout="out\n", stderr="err\n", exit_code=3), "--json").stdout)
     assert (job["state"], job["queue"], job["request"]["language"]) == ("queued", "default", "plain") or job["attempt"]
@@ -161,6 +169,21 @@ def test_sigterm_drains_a_worker(queued, program):
     assert json.loads(queued("jobs", "show", job, "--json").stdout)["state"] == "finished"
     assert json.loads(queued("queue", "stats", "--json").stdout)["workers"] == []
     assert queued.note == "closed, alive: 0\n"
+
+
+def test_a_second_signal_stops_what_the_workers_of_a_scaler_run(queued, program):
+    scaler = queued.start("worker", "--autoscale", "1:2", "--concurrency", "1")
+    job = queued("submit", program(exit_code=None)).stdout.decode().strip()
+    try:
+        until(lambda: json.loads(queued("jobs", "show", job, "--json").stdout)["state"] == "running")
+        scaler.send_signal(signal.SIGTERM)
+        scaler.send_signal(signal.SIGINT)
+        scaler.communicate(timeout=60)
+    finally:
+        scaler.kill()
+    assert scaler.returncode == 0
+    assert json.loads(queued("jobs", "show", job, "--json").stdout)["state"] == "dead"
+    assert json.loads(queued("queue", "stats", "--json").stdout)["workers"] == []
 
 
 def test_health(queued, redis):

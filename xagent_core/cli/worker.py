@@ -172,7 +172,7 @@ async def _scale(
     async with _told_to_stop() as told, chosen:
         fleet = Fleet(chosen, command, environment=environment, names=names, config=config)
         with _health(health, lambda: _fleet_health(fleet, config)):
-            await fleet.run(told[0])
+            await fleet.run(*told)
 
 
 @contextlib.asynccontextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from xagent_core.abc.queue import QueueStats, ScalingDecision, WorkerInfo
@@ -61,10 +62,14 @@ class Fleet:
         """How many processes work, those that drain left out."""
         return len(self._working)
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event, again: asyncio.Event) -> None:
         """Keeps the fleet at the scaler's number until `stop` is set, then drains it.
 
         A server that is away changes nothing: the workers wait for it too.
+
+        Args:
+            stop: Set when the fleet is to drain.
+            again: Set when what its workers still run is to be stopped.
         """
         scaler, outages = Scaler(self._config), Outages("the scaler keeps its workers and")
         try:
@@ -82,7 +87,7 @@ class Fleet:
                 except TimeoutError:
                     continue
         finally:
-            await self._end()
+            await self._end(again)
 
     async def _step(self, scaler: Scaler, stats: QueueStats) -> None:
         mine = {info.pid: info for info in stats.workers if info.pid in self._working}
@@ -129,8 +134,23 @@ class Fleet:
         if not dead and self._working and time.monotonic() > self._not_before + _LONGEST_PAUSE:
             self._pause = 0.0
 
-    async def _end(self) -> None:
-        for process in self._working.values():
-            if process.returncode is None:
-                process.terminate()
-        await asyncio.gather(*(process.wait() for process in (*self._working.values(), *self._draining.values())))
+    async def _end(self, again: asyncio.Event) -> None:
+        """Drains all, and stops them when it is told so; returns when none is left."""
+        left = [*self._working.values(), *self._draining.values()]
+        _send(signal.SIGTERM, self._working.values())
+        ended = asyncio.gather(*(process.wait() for process in left))
+        told = asyncio.create_task(again.wait())
+        try:
+            await asyncio.wait([ended, told], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            told.cancel()
+        if not ended.done():
+            # Not the signal that they have had: two of a kind, close to each other, are one.
+            _send(signal.SIGINT, left)
+        await ended
+
+
+def _send(number: signal.Signals, processes: Iterable[asyncio.subprocess.Process]) -> None:
+    for process in processes:
+        if process.returncode is None:
+            process.send_signal(number)

@@ -8,7 +8,14 @@ from typing import ClassVar, Protocol
 
 import pytest
 
-from xagent_core import BackendError, BackendUnavailableError, Engine, ExecutionRequest, SandboxLostError
+from xagent_core import (
+    BackendError,
+    BackendUnavailableError,
+    Engine,
+    ExecutionRequest,
+    ExecutionResult,
+    SandboxLostError,
+)
 
 
 class Service(Protocol):
@@ -31,6 +38,18 @@ async def start(engine: Engine):
     return await engine.backend.start(engine.plan(ExecutionRequest(code="", language="bash")).spec)
 
 
+async def begun(engine: Engine, code: str, **arguments) -> asyncio.Task[ExecutionResult]:
+    """A bash program that has begun, which it says by its first line."""
+    events = engine.stream(code, language="bash", **arguments)
+    await anext(events)
+
+    async def rest() -> ExecutionResult:
+        *_, finished = [event async for event in events]
+        return finished.result
+
+    return asyncio.create_task(rest())
+
+
 class ServiceFaults:
     """The tests; a subclass's module has the fixtures `service` and `engine`."""
 
@@ -44,8 +63,7 @@ class ServiceFaults:
     @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
     async def test_a_service_that_goes_and_comes_back(self, service, engine, how):
         ready = await start(engine)
-        running = asyncio.ensure_future(engine.execute("echo begun; sleep 60", language="bash", timeout=90))
-        await asyncio.sleep(2)
+        running = await begun(engine, "echo begun; sleep 60", timeout=90)
 
         await asyncio.to_thread(service.end, how)
         try:
@@ -69,22 +87,19 @@ class ServiceFaults:
         """Where the engine promises it."""
 
     async def test_a_socket_that_is_gone(self, service, engine):
-        running = asyncio.ensure_future(engine.execute("sleep 2; echo done", language="bash"))
-        await asyncio.sleep(1.5)
+        running = await begun(engine, "echo begun; sleep 1; echo done")
         elsewhere = service.socket.rename(service.socket.with_name("elsewhere"))
         try:
             with pytest.raises(BackendUnavailableError, match="there is no socket"):
                 await engine.execute("echo", language="bash")
             # What was connected before goes on.
-            assert (await running).output == "done\n"
+            assert (await running).output == "begun\ndone\n"
         finally:
             elsewhere.rename(service.socket)
         assert (await engine.execute("echo back", language="bash")).output == "back\n"
 
     async def test_a_full_disk(self, service, engine):
-        code = "sleep 3; echo done | tee out"
-        running = asyncio.ensure_future(engine.execute(code, language="bash", collect=["out"]))
-        await asyncio.sleep(1.5)
+        running = await begun(engine, "echo begun; sleep 2; echo done | tee out", collect=["out"])
         filler = service.storage / "filler"
         try:
             with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
@@ -95,7 +110,7 @@ class ServiceFaults:
             assert f"{self.command} system df" in caught.value.fix
             # What runs has its scratch space in memory, and so does its result come.
             result = await running
-            assert (result.output, [file.content for file in result.files]) == ("done\n", [b"done\n"])
+            assert (result.output, [file.content for file in result.files]) == ("begun\ndone\n", [b"done\n"])
         finally:
             filler.unlink()
         assert (await engine.execute("echo back", language="bash")).output == "back\n"

@@ -33,6 +33,12 @@ async def test_podman_keeps_no_log_and_removes_what_has_ended(engine: Engine, po
     assert found["Mounts"] == []
 
 
+async def test_what_a_program_writes_in_podmans_own_words_is_kept(engine: Engine) -> None:
+    words = ["before", "Error: read unix /x/attach: mine", "Error: write unixpacket /x/attach: mine"]
+    code = "; sleep 0.1; ".join(f"echo '{line}' >&2" for line in words)
+    assert (await engine.execute(code, language="bash")).error.splitlines() == words
+
+
 async def test_a_volume_of_the_image_is_no_way_to_the_hosts_disk(
     make_engine: Callable[..., Engine], podman: Callable[..., str]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import deque
 from typing import Final
 
 from xagent_core.abc.backend import SandboxExit
@@ -15,6 +16,8 @@ from xagent_core.types import StreamName
 from xagent_podman.service import PodmanService
 
 __all__ = ["PodmanSandbox"]
+
+_Piece = tuple[StreamName, bytes]
 
 _END_SECONDS: Final = 5.0
 _SIGKILLED: Final = 137
@@ -34,13 +37,23 @@ class PodmanSandbox(ContainerSandbox):
     def __init__(self, service: PodmanService, container: str, streams: AttachedStreams) -> None:
         super().__init__(service, container, streams)
         self._podman = service
+        self._held: deque[_Piece] = deque()
+        self._ready: deque[_Piece] = deque()
 
-    async def receive(self) -> tuple[StreamName, bytes] | None:
-        """Leaves out what Podman itself writes to the program's errors when it attached to one that has ended."""
-        piece = await super().receive()
-        while piece is not None and piece[0] == "stderr" and _COMPLAINT.fullmatch(piece[1]):
+    async def receive(self) -> _Piece | None:
+        """Leaves out what Podman itself writes to the program's errors when it attached to one that has ended.
+
+        It is the last that comes; what a program wrote is followed by a mark at the least.
+        """
+        while not self._ready:
             piece = await super().receive()
-        return piece
+            if piece is None:
+                self._held.clear()
+                return None
+            self._held.append(piece)
+            if piece[0] != "stderr" or _COMPLAINT.fullmatch(piece[1]) is None:
+                self._ready, self._held = self._held, deque()
+        return self._ready.popleft()
 
     async def wait(self) -> SandboxExit:
         """Asks at once: Podman's events come up to a quarter of a second later, when the container may be gone."""

@@ -178,6 +178,18 @@ def test_links_are_never_followed(workspace, outside):
     assert "absolute/secret" not in listed
 
 
+def test_an_empty_folder_can_be_removed_and_nothing_else(workspace, outside):
+    (workspace.path / "a/empty").mkdir(parents=True)
+    workspace.write("file", b"")
+    (workspace.path / "link").symlink_to(outside)
+    for path, reason in {"a": "something is in it", "file": "no folder", "link": "no folder", "b": "no such"}.items():
+        with pytest.raises(InvalidRequestError, match=reason):
+            workspace.remove_folder(path)
+    workspace.remove_folder("a/empty")
+    workspace.remove_folder("a")
+    assert not (workspace.path / "a").exists()
+
+
 def test_a_link_can_be_removed_without_what_it_leads_to(workspace, outside):
     (workspace.path / "link").symlink_to(outside / "secret")
     workspace.remove("link")

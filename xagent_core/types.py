@@ -183,6 +183,18 @@ def relative_path(path: str, what: str) -> str:
     return str(pure)
 
 
+def shown_path(path: str) -> str:
+    r"""A path as text that can be sent anywhere: bytes that are not UTF-8 are shown as escapes (`\xff`).
+
+    Args:
+        path: As Python has it of the file system, where each such byte is a surrogate.
+
+    Returns:
+        The text, which leads to no file where it has an escape.
+    """
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _bytes_of(text: object, what: str) -> bytes:
     """Text as the kernel gets it, after a check that it can."""
     if not isinstance(text, str):
@@ -219,7 +231,12 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """A file that was collected from the workspace after the run."""
+    r"""A regular file that was collected from the workspace after the run.
+
+    Attributes:
+        path: Relative to the workspace. Bytes that are not UTF-8 are shown as escapes, such as `\xff`.
+        content: Its bytes. Its mode is not kept.
+    """
 
     path: str
     content: bytes

@@ -31,6 +31,7 @@ _REASONS: Final = {
     errno.ENOTDIR: "a part of it is a symbolic link, which is not followed, or no folder",
     errno.EISDIR: "it is a folder",
     errno.EACCES: "permission is denied",
+    errno.ENOTEMPTY: "something is in it",
     errno.ENOSPC: "the disk is full",
 }
 
@@ -188,6 +189,18 @@ class Workspace:
         """
         with self._place(path) as (folder, name):
             os.unlink(name, dir_fd=folder)
+
+    def remove_folder(self, path: str) -> None:
+        """Removes an empty folder.
+
+        Args:
+            path: Relative to the workspace.
+
+        Raises:
+            InvalidRequestError: The path is not inside, or there is no folder, or something is in it.
+        """
+        with self._place(path) as (folder, name):
+            os.rmdir(name, dir_fd=folder)
 
     def entries(
         self,

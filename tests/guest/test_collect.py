@@ -44,7 +44,8 @@ async def test_nothing_matches(host):
 
 async def test_strange_names_come_back(host):
     script = """echo 1 >"two
-lines"; echo 2 >'a [b] \\ $c.txt'; echo 3 >-n; echo 4 >' '; mkdir ü; echo 5 >ü/ö; echo 6 >"$(printf 'bad\\377')" """
+lines"; echo 2 >'a [b] \\ $c.txt'; echo 3 >-n; echo 4 >' '; mkdir ü; echo 5 >ü/ö;
+echo 6 >"$(printf 'bad\\377')"; echo 7 >"$(printf 'bad\\376')" """
     assert await files_after(host, script, ["**"]) == (
         {
             "two\nlines": b"1\n",
@@ -52,7 +53,8 @@ lines"; echo 2 >'a [b] \\ $c.txt'; echo 3 >-n; echo 4 >' '; mkdir ü; echo 5 >ü
             "-n": b"3\n",
             " ": b"4\n",
             "ü/ö": b"5\n",
-            "bad\ufffd": b"6\n",
+            r"bad\xff": b"6\n",
+            r"bad\xfe": b"7\n",
             "main.x": script.encode(),
         },
         True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import time
 
 import pytest
@@ -101,6 +102,28 @@ os.makedirs('sub'); os.symlink('/', 'sub/root'); open('sub/file', 'w').write('x'
         {"path": "sub", "type": "folder"},
         {"path": "sub/file", "type": "file", "size": 1},
     ]
+
+
+@pytest.mark.engine("bubblewrap")
+async def test_what_cannot_be_kept_is_said(tools, workspace):
+    (workspace.path / os.fsdecode(b"old-\xff")).write_bytes(b"1")
+    workspace.write("data/a.txt", b"1")
+    code = r"""
+import os, shutil
+open('.env', 'w').close(); os.mkdir('node_modules'); open('node_modules/a', 'w').close()
+open(b'\xff.txt', 'w').close(); open(b'\xfe.txt', 'w').close(); open(b'old-\xff', 'a').write('2')
+shutil.rmtree('data'); open('data', 'w').write('now a file'); open('main.py', 'a').write('#')
+"""
+    done = await tools.execute_code.ainvoke({"code": code})
+    assert [file["path"] for file in done["files"]] == [r"\xfe.txt", r"\xff.txt", "data", r"old-\xff"], done
+    assert done["removed"] == ["data/a.txt"]
+    for said in (".env, node_modules (", "main.py (it is the program itself)", r"another name: \xfe.txt, \xff.txt ("):
+        assert said in done["notice"]
+    assert (workspace.path / os.fsdecode(b"old-\xff")).read_bytes() == b"12"
+    assert workspace.read("data") == b"now a file"
+    late = "open('late.txt', 'w').write('x'); import time; time.sleep(60)"
+    done = await tools.execute_code.ainvoke({"code": late, "timeout": 1})
+    assert "The program was stopped: what it wrote" in done["notice"]
 
 
 @pytest.mark.engine("bubblewrap")

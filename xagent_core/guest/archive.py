@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from xagent_core.types import OutputFile
+from xagent_core.types import OutputFile, shown_path
 
 __all__ = ["ArchiveReader"]
 
@@ -104,7 +104,7 @@ class ArchiveReader:
             self._skip = self._size + -self._size % _BLOCK
         else:
             self._room -= self._size
-            self._body = lambda content: self._files.__setitem__(path, OutputFile(path, content))
+            self._body = lambda content: self._files.__setitem__(path, OutputFile(shown_path(path), content))
 
     def _link(self, path: str, block: bytes) -> bool:
         """Takes a hard link's content from its target; False where that is not there."""
@@ -112,7 +112,7 @@ class ArchiveReader:
         if target is None or len(target.content) > self._room:
             return False
         self._room -= len(target.content)
-        self._files[path] = OutputFile(path, target.content)
+        self._files[path] = OutputFile(shown_path(path), target.content)
         return True
 
     def _gnu_name(self, body: bytes) -> None:
@@ -137,4 +137,4 @@ def _number(field: bytes) -> int:
 
 
 def _text(field: bytes) -> str:
-    return field.partition(b"\0")[0].decode("utf-8", "replace")
+    return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")

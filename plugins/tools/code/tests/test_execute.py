@@ -165,7 +165,7 @@ async def test_the_files_of_the_workspace_go_in_and_come_back(workspace):
     answer = json.loads(message.content)
     assert answer["files"] == [{"path": "new/c.txt", "size": 3}, {"path": "src/b.txt", "size": 7}]
     assert answer["removed"] == ["gone.txt"]
-    assert "notice" not in answer
+    assert answer["notice"] == "Not kept: .bashrc (nothing is that begins with a dot, nor node_modules)."
     assert [file["path"] for file in message.artifact["files"]] == ["new/c.txt", "src/b.txt"]
     assert workspace.read("src/b.txt") == b"changed"
     assert workspace.read("new/c.txt") == b"new"
@@ -190,11 +190,67 @@ async def test_files_that_a_program_makes_up_lead_nowhere(workspace, tmp_path):
     }
     async with execute_code(FakeRun(files=made), workspace=workspace) as (tool, _):
         answer = await tool.ainvoke({"code": "x"})
-    assert answer["files"] == [{"path": "good", "size": 1}]
+    assert answer["files"] == [{"path": "folder", "size": 1}, {"path": "good", "size": 1}]
     assert "Not in the sandbox: link (a link, which is not followed)." in answer["notice"]
     assert "Not kept: " in answer["notice"]
     assert (tmp_path / "secret").read_bytes() == b"outside"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["secret", "work"]
+
+
+async def test_what_a_program_made_and_is_not_kept_is_named(workspace):
+    made = dict.fromkeys((".cache/a", ".cache/b", "node_modules/c", "src/.env", "__pycache__/d.pyc"), b"x")
+    async with execute_code(FakeRun(files=made | {"main.py": b"changed"}), workspace=workspace) as (tool, _):
+        answer = await tool.ainvoke({"code": "x"})
+    assert answer["notice"] == (
+        "Not kept: .cache, node_modules, src/.env (nothing is that begins with a dot, nor node_modules). "
+        "Not kept: main.py (it is the program itself)."
+    )
+    assert [*workspace.path.iterdir()] == []
+
+
+async def test_a_folder_may_become_a_file_and_a_file_a_folder(workspace):
+    for path in ("folder/a", "folder/deep/b", "file"):
+        workspace.write(path, path.encode())
+    async with execute_code(FakeRun(files={"folder": b"1", "file/c": b"2"}), workspace=workspace) as (tool, _):
+        answer = await tool.ainvoke({"code": "x"})
+    assert answer["removed"] == ["file", "folder/a", "folder/deep/b"]
+    assert "notice" not in answer
+    assert (workspace.read("folder"), workspace.read("file/c")) == (b"1", b"2")
+
+
+async def test_nothing_is_lost_that_was_moved_to_where_it_cannot_be_written(workspace):
+    with (workspace.path / "large").open("wb") as file:
+        file.truncate(11 * MIB)
+    async with execute_code(FakeRun(files={"moved": bytes(11 * MIB)}), workspace=workspace) as (tool, _):
+        answer = await tool.ainvoke({"code": "x"})
+    assert "Not kept: moved (it would have 11534336 bytes" in answer["notice"]
+    assert "Not removed: large (not everything could be kept)." in answer["notice"]
+    assert [path.name for path in workspace.path.iterdir()] == ["large"]
+
+
+async def test_a_large_file_is_removed_as_others_are(workspace):
+    with (workspace.path / "large").open("wb") as file:
+        file.truncate(11 * MIB)
+    async with execute_code(FakeRun(), workspace=workspace) as (tool, _):
+        assert (await tool.ainvoke({"code": "x"}))["removed"] == ["large"]
+
+
+async def test_names_that_are_not_utf_8_stay_apart(workspace):
+    for name in (b"old\xff", b"gone\xff"):
+        (workspace.path / os.fsdecode(name)).write_bytes(b"old")
+    made = {os.fsdecode(name): b"new" for name in (b"old\xff", b"\xff.txt", b"\xfe.txt")}
+    async with execute_code(FakeRun(files=made), workspace=workspace) as (tool, _):
+        message = await tool.ainvoke(call(code="x"))
+    answer = json.loads(message.content)
+    assert [file["path"] for file in answer["files"]] == [r"\xfe.txt", r"\xff.txt", r"old\xff"]
+    assert answer["removed"] == [r"gone\xff"]
+    assert r"Kept under another name: \xfe.txt, \xff.txt (bytes that are not UTF-8" in answer["notice"]
+    assert sorted(os.fsencode(path.name) for path in workspace.path.iterdir()) == [
+        rb"\xfe.txt",
+        rb"\xff.txt",
+        b"old\xff",
+    ]
+    assert (workspace.path / os.fsdecode(b"old\xff")).read_bytes() == b"new"
 
 
 async def test_what_another_has_changed_meanwhile_is_not_removed(workspace):
@@ -215,6 +271,7 @@ async def test_a_program_that_is_stopped_removes_nothing(workspace):
     async with execute_code(FakeRun(exit_code=None), workspace=workspace) as (tool, _):
         answer = await tool.ainvoke({"code": "x", "timeout": 0.2})
     assert answer["status"] == "timeout"
+    assert answer["notice"] == "The program was stopped: what it wrote, changed or removed was not kept."
     assert workspace.read("a.txt") == b"old"
 
 

@@ -5,16 +5,21 @@ What comes back was named by a program that nobody trusts: it is written through
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import itertools
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Final
 
 from xagent_core import ExecutionResult, InputFile, InvalidRequestError, Limits, OutputFile, Workspace
+from xagent_core.abc.language import Program
 from xagent_core.policy import Plan
-from xagent_core.types import MIB
+from xagent_core.types import MIB, shown_path
 from xagent_core.workspace import Entry
 
-__all__ = ["MOST_BYTES", "MOST_FILES", "Changes", "Load", "bring_back", "limits_for", "new_files", "pack"]
+__all__ = ["MOST_BYTES", "MOST_FILES", "Changes", "Load", "bring_back", "changes_of", "limits_for", "pack"]
 
 MOST_FILES: Final = 500
 """Files that go into a sandbox, and files that come back."""
@@ -25,6 +30,7 @@ _NAMED: Final = 5
 _LISTED: Final = 20_000
 # What tools leave behind, and what can be had again.
 _LEFT_OUT: Final = frozenset({"__pycache__", "node_modules"})
+_ESCAPE: Final = re.compile(r"\\x[89a-f][0-9a-f]")
 _SMALL: Final = MIB
 
 
@@ -65,10 +71,10 @@ class Changes:
 class _LeftOut:
     """Files that were left out, by reason."""
 
-    reasons: dict[str, list[str]] = field(default_factory=dict)
+    reasons: dict[str, dict[str, None]] = field(default_factory=dict)
 
     def add(self, path: str, reason: str) -> None:
-        self.reasons.setdefault(reason, []).append(path)
+        self.reasons.setdefault(reason, {})[path] = None
 
     def notices(self, where: str) -> tuple[str, ...]:
         return tuple(f"{where}: {_some(paths)} ({reason})." for reason, paths in self.reasons.items())
@@ -88,7 +94,7 @@ def pack(workspace: Workspace, *, source_name: str) -> Load:
     """
     left_out, room = _LeftOut(), MOST_BYTES
     files: list[InputFile] = []
-    listing = workspace.entries(most=_LISTED, wanted=lambda entry: _travels(entry.path))
+    listing = workspace.entries(most=_LISTED, wanted=lambda entry: not _staying(entry.path))
     for entry in listing.entries:
         if entry.kind == "folder":
             continue
@@ -129,52 +135,88 @@ def limits_for(planned: Plan, load: Load) -> Limits:
     )
 
 
-def new_files(result: ExecutionResult, load: Load, *, source_name: str) -> tuple[OutputFile, ...]:
-    """The collected files that are new or different, without the program itself and what tools leave behind."""
-    before = {file.path: file.content for file in load.files}
-    return tuple(
-        file
-        for file in result.files
-        if file.path != source_name and _travels(file.path) and before.get(file.path) != file.content
-    )
+def changes_of(load: Load, result: ExecutionResult, *, program: Program) -> Changes:
+    """The collected files that are new or different, without the program itself and what tools leave behind.
+
+    Args:
+        load: What went in.
+        result: With all files of the working directory as they came back.
+        program: What ran.
+
+    Returns:
+        The files, and what else came back and is left out.
+    """
+    before = {shown_path(file.path): file.content for file in load.files}
+    left_out, renamed, written = _LeftOut(), _LeftOut(), []
+    for file in result.files:
+        if file.path == program.source_name:
+            if file.content != program.source:
+                left_out.add(file.path, "it is the program itself")
+        elif staying := _staying(file.path):
+            # Python makes its own again whenever it imports something.
+            if not staying.endswith("__pycache__"):
+                left_out.add(staying, "nothing is that begins with a dot, nor node_modules")
+        elif before.get(file.path) != file.content:
+            written.append(file)
+            if file.path not in before and _ESCAPE.search(file.path):
+                renamed.add(file.path, "bytes that are not UTF-8 are written as escapes")
+    notices = left_out.notices("Not kept") + renamed.notices("Kept under another name")
+    return Changes(written=tuple(written), notices=notices)
 
 
-def bring_back(workspace: Workspace, load: Load, result: ExecutionResult, *, source_name: str) -> Changes:
+def bring_back(workspace: Workspace, load: Load, result: ExecutionResult, *, program: Program) -> Changes:
     """Writes what a program changed into the workspace.
 
     Args:
         workspace: Blocking work is done there.
         load: What went in.
         result: With all files of the working directory as they came back.
-        source_name: The program's own file.
+        program: What ran.
 
     Returns:
-        What was changed. A file that was removed is removed only where everything came back, and nobody else has
-        changed it meanwhile.
+        What was changed. A file that was removed is removed only where everything came back and could be written,
+        and nobody else has changed it meanwhile.
     """
-    left_out = _LeftOut()
+    changes = changes_of(load, result, program=program)
+    names = {shown_path(file.path): file.path for file in load.files}
+    left = {file.path for file in result.files}
+    gone = [] if result.files_truncated else [file for file in load.files if shown_path(file.path) not in left]
+    in_the_way = _in_the_way(gone, {file.path for file in changes.written})
+    removed = _remove(workspace, in_the_way)
+    _remove_folders(workspace, removed, {file.path for file in changes.written})
+    left_out, still_there = _LeftOut(), _LeftOut()
     written: list[OutputFile] = []
-    for file in new_files(result, load, source_name=source_name):
+    for file in changes.written:
         if len(written) >= MOST_FILES:
             left_out.add(file.path, f"at most {MOST_FILES} files are kept")
             continue
         try:
-            workspace.write(file.path, file.content)
+            workspace.write(names.get(file.path, file.path), file.content)
         except InvalidRequestError as error:
             left_out.add(file.path, error.cause.rpartition(": ")[2])
         else:
             written.append(file)
-    removed: Sequence[str] = ()
-    if not result.files_truncated:
-        removed = _remove(workspace, load.files, {file.path for file in result.files})
-    return Changes(written=tuple(written), removed=tuple(removed), notices=left_out.notices("Not kept"))
+    rest = [before for before in gone if before not in in_the_way]
+    if left_out.reasons:  # what could not be written may be what was moved away
+        for before in rest:
+            still_there.add(before.path, "not everything could be kept")
+    else:
+        removed += _remove(workspace, rest)
+    notices = changes.notices + left_out.notices("Not kept") + still_there.notices("Not removed")
+    return Changes(written=tuple(written), removed=tuple(sorted(map(shown_path, removed))), notices=notices)
 
 
-def _remove(workspace: Workspace, before: Iterable[InputFile], left: set[str]) -> list[str]:
+def _in_the_way(gone: Iterable[InputFile], made: Collection[str]) -> list[InputFile]:
+    """The files that are a folder now, or were in a folder that is a file now."""
+    folders = {folder for path in made for folder in _folders(path)}
+    return [file for file in gone if file.path in folders or not _folders(file.path).isdisjoint(made)]
+
+
+def _remove(workspace: Workspace, files: Iterable[InputFile]) -> list[str]:
     removed = []
-    for file in before:
+    for file in files:
         try:
-            if file.path not in left and workspace.read(file.path) == file.content:
+            if workspace.read(file.path, most=MOST_BYTES) == file.content:
                 workspace.remove(file.path)
                 removed.append(file.path)
         except InvalidRequestError:
@@ -182,8 +224,27 @@ def _remove(workspace: Workspace, before: Iterable[InputFile], left: set[str]) -
     return removed
 
 
-def _travels(path: str) -> bool:
-    return not any(part.startswith(".") or part in _LEFT_OUT for part in path.split("/"))
+def _remove_folders(workspace: Workspace, removed: Iterable[str], made: Collection[str]) -> None:
+    """Removes the emptied folders that are files now, those below them first."""
+    folders = {folder for path in removed for folder in _folders(path)}
+    for folder in sorted(folders, key=len, reverse=True):
+        if folder in made or not _folders(folder).isdisjoint(made):
+            with contextlib.suppress(InvalidRequestError):  # where something is in it, the write says so
+                workspace.remove_folder(folder)
+
+
+def _folders(path: str) -> set[str]:
+    """The folders that a path leads through."""
+    return set(map(str, PurePosixPath(path).parents))
+
+
+def _staying(path: str) -> str:
+    """A path up to the first part that does not travel; empty where all of it travels."""
+    parts = path.split("/")
+    for number, part in enumerate(parts, 1):
+        if part.startswith(".") or part in _LEFT_OUT:
+            return "/".join(parts[:number])
+    return ""
 
 
 def _reason_to_stay(entry: Entry, source_name: str, *, room: int, count: int) -> str:
@@ -201,6 +262,6 @@ def _reason_to_stay(entry: Entry, source_name: str, *, room: int, count: int) ->
     return ""
 
 
-def _some(paths: Sequence[str]) -> str:
-    named = ", ".join(path.encode("utf-8", "backslashreplace").decode() for path in paths[:_NAMED])
+def _some(paths: Collection[str]) -> str:
+    named = ", ".join(map(shown_path, itertools.islice(paths, _NAMED)))
     return named if len(paths) <= _NAMED else f"{named} and {len(paths) - _NAMED} more"

@@ -21,7 +21,7 @@ from xagent_core.agent_tool import OUTPUT_EVENT, EngineTool
 from xagent_core.bridge import in_thread
 from xagent_core.plugins import Plugins
 from xagent_core.request import make_request
-from xagent_tools_code.carry import Changes, Load, bring_back, limits_for, new_files, pack
+from xagent_tools_code.carry import Changes, Load, bring_back, changes_of, limits_for, pack
 
 __all__ = ["OUTPUT_EVENT", "ExecuteCode", "ExecuteCodeInput", "execute_code_input"]
 
@@ -37,9 +37,12 @@ _DESCRIPTION: Final = (
 )
 _WITH_WORKSPACE: Final = (
     "The files of the workspace are in its working directory, and what it writes, changes or removes there is kept "
-    "for the next call; names that begin with a dot are left out. Nothing else lives from call to call."
+    "for the next call, unless it is stopped (a timeout, the output limit). Never kept are names that begin with a "
+    "dot, node_modules, links, empty folders and the modes of files. Nothing else lives from call to call."
 )
 _WITHOUT_WORKSPACE: Final = "Nothing lives from call to call."
+_MISSING: Final = "Not all files could be kept: they are too large together, or could not be read."
+_STOPPED: Final = "The program was stopped: what it wrote, changed or removed was not kept."
 _RESULT: Final = TypeAdapter(ExecutionResult)
 _EVERYTHING: Final = "**"
 
@@ -134,17 +137,16 @@ class ExecuteCode(EngineTool):
             code, language=language, timeout=timeout, stdin=stdin, args=arguments, collect=[_EVERYTHING]
         )
         planned = self.engine.plan(request)
-        source_name = planned.program.source_name
         load = Load()
         if self.workspace:
-            load = await in_thread(pack, self.workspace, source_name=source_name)
+            load = await in_thread(pack, self.workspace, source_name=planned.program.source_name)
             limits = request.limits.over(limits_for(planned, load))
             request = replace(request, files=load.files, limits=limits)
         result = await self._run_request(request)
         if self.workspace:
-            changes = await in_thread(bring_back, self.workspace, load, result, source_name=source_name)
+            changes = await in_thread(bring_back, self.workspace, load, result, program=planned.program)
         else:
-            changes = Changes(written=new_files(result, load, source_name=source_name))
+            changes = changes_of(load, result, program=planned.program)
         artifact = _RESULT.dump_python(replace(result, files=changes.written), mode="json")
         return _shown(result, load, changes), artifact
 
@@ -176,9 +178,9 @@ def _shown(result: ExecutionResult, load: Load, changes: Changes) -> dict[str, A
     if changes.removed:
         shown["removed"] = list(changes.removed)
     notices = [*load.notices, *changes.notices]
-    # A program that was stopped, or never began, has no files to bring back.
-    if result.files_truncated and result.phase == "run" and result.status in ("success", "error"):
-        notices.append("Not all files could be kept: they are too large together, or could not be read.")
+    # A program that never began has no files to bring back.
+    if result.files_truncated and result.phase == "run":
+        notices.append(_MISSING if result.files or result.status in ("success", "error") else _STOPPED)
     if result.output_truncated or result.error_truncated:
         notices.append("The program was stopped: it wrote more than the output limit.")
     if notices:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, SkipValidation
 from xagent_core import InvalidRequestError, ToolContext, Workspace
 from xagent_core.agent_tool import AgentTool
 
-__all__ = ["LONGEST_PATH", "FileInput", "FileTool", "printable"]
+__all__ = ["LONGEST_PATH", "FileInput", "FileTool"]
 
 LONGEST_PATH = 4000
 
@@ -39,8 +39,3 @@ class FileTool(AgentTool):
         if context.workspace is None:
             raise InvalidRequestError("file tools", "there is no workspace", "Pass get_tools(..., workspace=FOLDER).")
         return cls(workspace=context.workspace)  # type: ignore[call-arg] # name and description are the subclass's
-
-
-def printable(path: str) -> str:
-    """A path as text that can be sent anywhere: bytes that are not UTF-8 are shown as escapes."""
-    return path.encode("utf-8", "backslashreplace").decode()

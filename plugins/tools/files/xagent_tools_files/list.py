@@ -9,8 +9,9 @@ from langchain_core.tools import ToolException
 from pydantic import BaseModel, Field
 
 from xagent_core.guest.patterns import matches
+from xagent_core.types import shown_path
 from xagent_core.workspace import Entry
-from xagent_tools_files.base import LONGEST_PATH, FileTool, printable
+from xagent_tools_files.base import LONGEST_PATH, FileTool
 
 __all__ = ["ListFiles", "ListFilesInput"]
 
@@ -78,5 +79,5 @@ def _matches(entry: Entry, folder: str, glob: str) -> bool:
 
 
 def _shown(entry: Entry) -> dict[str, Any]:
-    shown: dict[str, Any] = {"path": printable(entry.path), "type": entry.kind}
+    shown: dict[str, Any] = {"path": shown_path(entry.path), "type": entry.kind}
     return shown | {"size": entry.size} if entry.kind == "file" else shown

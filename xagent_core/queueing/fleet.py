@@ -7,7 +7,7 @@ import logging
 import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from xagent_core.abc.queue import QueueStats, ScalingDecision, WorkerInfo
 from xagent_core.errors import QueueError
@@ -140,8 +140,9 @@ class Fleet:
         _send(signal.SIGTERM, self._working.values())
         ended = asyncio.gather(*(process.wait() for process in left))
         told = asyncio.create_task(again.wait())
+        either: tuple[asyncio.Future[Any], ...] = (ended, told)
         try:
-            await asyncio.wait([ended, told], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             told.cancel()
         if not ended.done():

@@ -141,6 +141,18 @@ class Jobs(Conformance, suite=True):
         assert len(one.jobs) + len(other.jobs) == 8
         assert min(len(one.jobs), len(other.jobs)) >= 2
 
+    async def test_a_busy_worker_leaves_the_messages_of_all_its_queues_to_an_idle_one(self, rig: Rig) -> None:
+        queues = ("high", "low")
+        async with rig.worker(slots=1, queues=queues), rig.worker(slots=1, queues=queues):
+            endless = await rig.submit(program(exit_code=None), queue="high")
+            await _until_one_runs(rig, "high")
+            try:
+                async with asyncio.timeout(20):  # less than after which a lost message is sent again
+                    for _ in range(8):
+                        await rig.ended((await rig.submit(queue="low")).id)
+            finally:
+                await rig.queue.cancel(endless.id)
+
     async def test_a_key_is_one_job_however_often_it_is_submitted(self, rig: Rig) -> None:
         async with rig.worker() as backend:
             jobs = await asyncio.gather(*(rig.submit(program(pieces=["x"]), key="order-17") for _ in range(8)))

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from xagent_core import Carrier, ConfigError, Delivery, QueueUnavailableError
 from xagent_core.queueing.store import Store, without_secrets
+from xagent_queue_docket.places import Places
 from xagent_queue_docket.quiet import hushed
 
 __all__ = ["DocketCarrier"]
@@ -24,11 +25,6 @@ _TASK: Final = "xagent"
 # docket renews what it holds four times in this time. The books have leases of their own; this only brings back
 # messages that a worker had taken and not begun.
 _REDELIVERY: Final = timedelta(seconds=8)
-# How often a worker whose slots are all taken looks for one that became free. A message that comes while one is free
-# wakes it at once, so that an idle worker need not look often.
-_POLL: Final = timedelta(milliseconds=50)
-_POLL_LIVELY: Final = timedelta(milliseconds=5)
-_LIVELY_SECONDS: Final = 0.1
 _SEND_SECONDS: Final = 10.0
 
 
@@ -92,41 +88,33 @@ class DocketCarrier(Carrier):
             ) from error
 
     async def deliver(self, deliver: Delivery, *, queues: Sequence[str], slots: int) -> None:
-        """Runs one docket worker for each named queue; the slots are shared by whoever is called."""
+        """Runs one docket worker for each named queue; together they have the slots."""
+        places = Places(slots)
         with hushed():
             async with asyncio.TaskGroup() as group:
                 for queue in queues:
-                    group.create_task(self._work(deliver, queue, slots))
+                    group.create_task(self._work(deliver, queue, places))
 
-    async def _work(self, deliver: Delivery, queue: str, slots: int) -> None:
-        worker: Worker | None = None
-        calm: asyncio.TimerHandle | None = None
-
-        def look_often() -> None:
-            """Where a job has just ended, others may soon."""
-            nonlocal calm
-            if calm is not None:
-                calm.cancel()
-            if worker is not None:
-                worker.minimum_check_interval = _POLL_LIVELY
-                loop = asyncio.get_running_loop()
-                calm = loop.call_later(_LIVELY_SECONDS, setattr, worker, "minimum_check_interval", _POLL)
-
+    async def _work(self, deliver: Delivery, queue: str, places: Places) -> None:
         async def run(job_id: str) -> None:
-            await deliver(job_id, queue)
-            look_often()
+            with places.taken(queue) as taken:
+                if taken:
+                    await deliver(job_id, queue)
+                    return
+            # It came while another queue's took the last slot. Where it fails, the outbox will send it.
+            with contextlib.suppress(QueueUnavailableError):
+                await self.send(job_id, queue)
 
         # A docket of its own: where two workers share a process, each must be called for what it has taken.
         async with self._made(queue) as docket:
             docket.register(run, names=[_TASK])
             async with Worker(
                 docket,
-                concurrency=slots,
                 redelivery_timeout=_REDELIVERY,
                 reconnection_delay=timedelta(seconds=1),
-                minimum_check_interval=_POLL,
                 schedule_automatic_tasks=False,
             ) as worker:
+                places.add(queue, worker)
                 running = asyncio.create_task(worker.run_forever())
                 # When this is cancelled, the worker's context tells it to take no further messages, and waits for those
                 # that it has. To cancel the worker itself would not do: with Redis away it may take that for an outage.

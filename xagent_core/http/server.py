@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from xagent_core.errors import BackendUnavailableError, ConfigError
 from xagent_core.http.peer import is_loopback
+from xagent_core.http.stacks import StacksOnly
 
 if TYPE_CHECKING:
     from xagent_core.http.guard import ASGIApp
@@ -88,6 +90,8 @@ async def serve(
 ) -> None:
     """Serves until it is cancelled, which ends it in order: the door is closed, and what runs may end, or is cancelled.
 
+    What the application raises is logged without its message, which may quote what a caller sent.
+
     Args:
         app: Gets no lifespan events.
         door: Its socket is closed at the end.
@@ -127,6 +131,8 @@ async def serve(
         config.load()
     except OSError as error:
         raise ConfigError("server", f"the certificate cannot be used: {error}") from error
+    log, stacks = logging.getLogger("uvicorn.error"), StacksOnly()
+    log.addFilter(stacks)
     opened()
     server = uvicorn.Server(config)
     # Signals are for whoever runs this: two that listen to them would end it twice.
@@ -139,3 +145,5 @@ async def serve(
         closing()
         await asyncio.wait([serving])
         raise
+    finally:
+        log.removeFilter(stacks)

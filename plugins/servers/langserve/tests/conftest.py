@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sysconfig
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,8 +45,8 @@ def _refuse(context):
     @tool
     def refuse(secret: str) -> str:
         """Never works."""
-        if secret == "bug":
-            raise RuntimeError("a-secret-of-the-server")
+        if secret.startswith("bug"):
+            raise RuntimeError(secret)
         raise ToolException("It never works.")
 
     return refuse
@@ -58,6 +59,7 @@ class Served:
 
     process: subprocess.Popen[str]
     printed: list[str] = field(default_factory=list)
+    reader: threading.Thread | None = None
 
     @property
     def log(self) -> str:
@@ -74,8 +76,22 @@ class Served:
     def client(self, **options) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=30, trust_env=False, **options)
 
+    def running(self) -> float:
+        """Requests that are being answered, without the one that asks."""
+        with self.client() as client:
+            text = client.get("/metrics").text
+        return float(re.search(r"^xagent_http_requests_running (\S+)$", text, re.MULTILINE)[1]) - 1
+
+    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, what
+            time.sleep(0.05)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ends it, and waits until the whole log is read."""
         self.process.send_signal(number)
+        self.reader.join(30)
         return self.process.wait(30)
 
 
@@ -110,7 +126,8 @@ def start(third_party) -> Iterator[Callable[..., Served]]:
             served.printed.append(line)
             if "callers" in line or "log in" in line:
                 break
-        threading.Thread(target=lambda: served.printed.extend(process.stderr), daemon=True).start()
+        served.reader = threading.Thread(target=lambda: served.printed.extend(process.stderr), daemon=True)
+        served.reader.start()
         return served
 
     yield begin

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import httpx
@@ -76,16 +75,13 @@ def test_the_limits_of_requests(locked):
     headers = bearer(locked.token)
     with locked.client(headers=headers) as client:
         assert client.post("/tools/execute_code/invoke", content=b"x" * 110_000).status_code == 413
-        body = {"input": {"code": "import time; time.sleep(4)"}}
-        slow = threading.Thread(
-            target=lambda: httpx.post(f"{locked.url}/tools/execute_code/invoke", json=body, headers=headers, timeout=30)
-        )
-        slow.start()
-        time.sleep(1.5)
-        busy = client.post("/tools/execute_code/invoke", json=RUN)
-        assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
-        assert client.get("/readyz").status_code == 200
-        slow.join()
+        slow = {"code": "import time; print(1, flush=True); time.sleep(15)"}
+        with client.stream("POST", "/api/run", json=slow) as answer:
+            lines = answer.iter_lines()  # which closes the answer when nobody has it any more
+            assert '"1\\n"' in next(lines), "it runs"
+            busy = client.post("/tools/execute_code/invoke", json=RUN)
+            assert (busy.status_code, busy.headers.get("retry-after")) == (503, "1"), busy.text
+            assert client.get("/readyz").status_code == 200
         assert any(client.get("/nowhere").status_code == 429 for _ in range(300))
         assert client.get("/healthz").status_code == 200
 
@@ -143,9 +139,9 @@ def test_the_end_is_in_order(start):
 
     caller = threading.Thread(target=wait)
     caller.start()
-    time.sleep(1)
+    served.wait_until(served.running, "the request does not come")
+    served.wait_until(lambda: children(served.process.pid), "there is no sandbox")
     left = children(served.process.pid)
-    assert left
     assert served.stop() == 128 + signal.SIGTERM
     caller.join()
     assert ended == ["503"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import json
 from collections.abc import AsyncGenerator
@@ -61,7 +60,7 @@ class RunRequest(BaseModel):
         """
         try:
             files = [InputFile(file.path, base64.b64decode(file.content, validate=True)) for file in self.files]
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error is one, and letters beyond ASCII are another
             raise InvalidRequestError("request", f"a file's content is not base64: {error}") from error
         return make_request(
             self.code,

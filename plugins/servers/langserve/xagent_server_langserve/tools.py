@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable
+from types import GenericAlias
+from typing import Any, Final
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 from langchain_core.tools import BaseTool
 from langserve import add_routes
+from pydantic import BaseModel, Field, create_model
 
 from xagent_core.http.guard import ASGIApp, Message, Receive, Scope, Send
 
@@ -40,25 +42,43 @@ def mount_tools(app: FastAPI, tools: Iterable[BaseTool], *, playground: bool) ->
             config_keys=(),  # how a tool runs is the server's affair
             disabled_endpoints=["feedback", "public_trace_link"] if playground else ["playground"],
             enable_feedback_endpoint=False,
-            dependencies=[Depends(_few_inputs)],
+            dependencies=[Depends(_check(tool))],
         )
 
 
-async def _few_inputs(request: Request) -> None:
-    """Refuses a batch that is too long.
+class _Call(BaseModel):
+    """What every call has. LangServe takes a null for a config, and then fails."""
 
-    Raises:
-        HTTPException: It is.
+    config: dict[str, Any] | list[dict[str, Any]] = Field(default_factory=dict)
+
+
+class _Batch(_Call):
+    inputs: list[Any]
+
+
+def _check(tool: BaseTool) -> Callable[[Request], Awaitable[None]]:
+    """What refuses the bodies that LangServe would not refuse, but fail at.
+
+    These are inputs of a batch that do not fit, and what Python's JSON takes but JSON has not: half a surrogate pair.
     """
-    if not request.url.path.endswith("/batch"):
-        return
-    try:
-        body = await request.json()
-    except ValueError:
-        return  # LangServe says what is wrong with it
-    inputs = body.get("inputs") if isinstance(body, dict) else None
-    if isinstance(inputs, list) and len(inputs) > MOST_INPUTS:
-        raise HTTPException(413, f"a batch has at most {MOST_INPUTS} inputs, and this one has {len(inputs)}")
+    inputs: Any = GenericAlias(list, (tool.get_input_schema(),))
+    batch = create_model("Batch", __base__=_Batch, inputs=(inputs, ...))
+
+    async def check(request: Request) -> None:
+        """Reads the body, which the request keeps.
+
+        Raises:
+            ValidationError: It does not fit.
+            HTTPException: It is a batch that is too long.
+        """
+        if request.method != "POST":
+            return
+        model = batch if request.url.path.endswith("/batch") else _Call
+        call = model.model_validate_json(await request.body())
+        if isinstance(call, _Batch) and len(call.inputs) > MOST_INPUTS:
+            raise HTTPException(413, f"a batch has at most {MOST_INPUTS} inputs, and this one has {len(call.inputs)}")
+
+    return check
 
 
 class PlaygroundPolicy:

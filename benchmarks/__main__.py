@@ -9,8 +9,9 @@ import logging
 import shutil
 import statistics
 import time
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.bare import bare_subjects
 from benchmarks.footprint import closing_seconds, footprint
@@ -23,7 +24,7 @@ from benchmarks.raw_podman import PodmanRun, RawPodman
 from benchmarks.report import write
 from benchmarks.results import Results
 from benchmarks.subjects import SAMPLES, engine_subjects
-from benchmarks.throughput import RIVALS, sustained
+from benchmarks.throughput import RIVALS, pace, sustained
 from xagent_core.benchmark.measure import measure
 from xagent_core.benchmark.subjects import Subject
 from xagent_core.errors import XAgentError
@@ -64,25 +65,43 @@ async def benchmark(options: argparse.Namespace) -> Results:
     results.facts["load average before"] = load()
     await _latencies(options, results)
     for backend in options.backends:
-        try:
-            for language in ("bash", "python"):
-                found = await footprint(backend, language)
-                if found is not None:
-                    results.footprints.append(found)
-            results.closing[backend] = await closing_seconds(backend)
-            for against in RIVALS.get(backend, ()):
-                for consumers in _CONSUMERS:
-                    cell = await sustained(backend, against, consumers=consumers, seconds=options.seconds)
-                    results.sustained.append(cell)
-                    logger.info("%s against %s, %d at once: done", backend, against, consumers)
-        except XAgentError as error:
-            logger.warning("%s is left out: %s", backend, error)
+        for part in _loads(backend, options, results):
+            try:
+                await part
+            except XAgentError as error:
+                logger.warning("%s: something is left out: %s", backend, error)
     results.facts["load average after"] = f"{load()} (the benchmark's own included)"
     results.facts["rounds"] = (
         f"{options.rounds} of latencies, {options.seconds:g} s for each sustained load, "
         f"{time.monotonic() - began:.0f} s in all"
     )
     return results
+
+
+def _loads(backend: str, options: argparse.Namespace, results: Results) -> Iterator[Coroutine[Any, Any, None]]:
+    """What is measured of a backend as a whole, each by itself: what cannot be is left out."""
+
+    async def memory_and_end() -> None:
+        for language in ("bash", "python"):
+            found = await footprint(backend, language)
+            if found is not None:
+                results.footprints.append(found)
+        results.closing[backend] = await closing_seconds(backend)
+
+    async def beside(against: str, consumers: int) -> None:
+        results.sustained.append(await sustained(backend, against, consumers=consumers, seconds=options.seconds))
+        logger.info("%s against %s, %d at once: done", backend, against, consumers)
+
+    async def alone(language: str, consumers: int) -> None:
+        results.paces.append(await pace(backend, language, consumers=consumers, seconds=options.seconds / 2))
+        logger.info("%s on %s, %d at once: done", language, backend, consumers)
+
+    yield memory_and_end()
+    for consumers in _CONSUMERS:
+        for against in RIVALS.get(backend, ()):
+            yield beside(against, consumers)
+        for language in options.languages:
+            yield alone(language, consumers)
 
 
 async def _latencies(options: argparse.Namespace, results: Results) -> None:

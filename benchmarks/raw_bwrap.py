@@ -18,6 +18,7 @@ from xagent_bubblewrap.seccomp import compile_filter
 from benchmarks.subjects import SAMPLES, settings
 from xagent_core.abc.backend import SandboxSpec
 from xagent_core.benchmark.subjects import Subject, completed
+from xagent_core.errors import BackendUnavailableError
 from xagent_core.owner import Owner
 
 __all__ = ["LIMITED", "LimitedBwrap", "RawBwrap", "bwrap_loop"]
@@ -96,13 +97,13 @@ class _Limits:
         spec: The sandbox's settings.
 
     Raises:
-        RuntimeError: No control groups can be made here.
+        BackendUnavailableError: No control groups can be made here.
     """
 
     def __init__(self, spec: SandboxSpec) -> None:
         tree = find_tree(folder_name(Owner.current()), membership=Path("/proc/self/cgroup").read_text("utf-8"))
         if tree is None:
-            raise RuntimeError("no control groups can be made here")
+            raise BackendUnavailableError("benchmarks", "no control groups can be made here")
         self._spec = spec
         self._tree = tree
         self._numbers = itertools.count()

@@ -36,7 +36,7 @@ def write(results: Results, page: Path) -> None:
     """
     drawing = page.with_suffix(".svg")
     lines = [_HEAD, *_warning(results), f"![Python's median latencies]({drawing.name})", ""]
-    for section in (_targets, _reasons, _latencies, _sustained, _memory, _facts):
+    for section in (_targets, _reasons, _latencies, _sustained, _paces, _memory, _facts):
         lines += [*section(results), ""]
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
@@ -126,6 +126,27 @@ def _sustained(results: Results) -> Iterator[str]:
             rates = f"{cell.ours:.1f} | {cell.rival:.1f} | {cell.ours / cell.rival:.2f}"
             costs = f"{cell.cpu * 1000:.0f} | {cell.rival_cpu * 1000:.0f}"
             yield f"| {cell.backend} | {cell.against} | {cell.consumers} | {rates} | {waits} | {costs} |"
+
+
+def _paces(results: Results) -> Iterator[str]:
+    cells = {(pace.backend, pace.language, pace.consumers): pace for pace in results.paces}
+    counts = sorted({consumers for _, _, consumers in cells})
+    yield from (
+        "## Sustained executions of each language, each in a fresh sandbox",
+        "",
+        "For each number of programs at once, executions a second, and p50 and p95 of what callers waited, in ms.",
+        "",
+        f"| engine | language | {' | '.join(f'{consumers}: /s | p50 | p95' for consumers in counts)} |",
+        f"|---|---|{'--:|' * 3 * len(counts)}",
+    )
+    for backend, language in dict.fromkeys(key[:2] for key in cells):
+        figures = []
+        for consumers in counts:
+            pace = cells.get((backend, language, consumers))
+            figures += (
+                [f"{pace.rate:.1f}", f"{pace.job.p50 * 1000:.0f}", f"{pace.job.p95 * 1000:.0f}"] if pace else [""] * 3
+            )
+        yield f"| {backend} | {language} | {' | '.join(figures)} |"
 
 
 def _memory(results: Results) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from benchmarks.footprint import Footprint
 from benchmarks.raw_bwrap import LimitedBwrap
 from benchmarks.raw_docker import RawDocker
-from benchmarks.throughput import Sustained
+from benchmarks.throughput import Pace, Sustained
 from xagent_core.benchmark.measure import Key, Latency
 
 __all__ = ["Results"]
@@ -20,7 +20,8 @@ class Results:
     Attributes:
         latencies: By subject.
         failures: Why a subject could not be measured.
-        sustained: Executions a second.
+        sustained: Executions of Python a second, beside a rival's.
+        paces: Executions a second of each language.
         footprints: Memory of sandboxes that stand by.
         closing: By backend, the seconds that an engine with 20 sandboxes took to close.
         peers_closing: By peer's row, the seconds that closing one took.
@@ -30,6 +31,7 @@ class Results:
     latencies: dict[Key, Latency] = field(default_factory=dict)
     failures: dict[Key, str] = field(default_factory=dict)
     sustained: list[Sustained] = field(default_factory=list)
+    paces: list[Pace] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)
     closing: dict[str, float] = field(default_factory=dict)
     peers_closing: dict[str, float] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from xagent_core import Engine
 from xagent_core.benchmark.engines import check, consume, pool_for, settled
 from xagent_core.benchmark.measure import Latency, latency_of
 
-__all__ = ["RIVALS", "Sustained", "sustained"]
+__all__ = ["RIVALS", "Pace", "Sustained", "pace", "sustained"]
 
 _SLICES = 2
 
@@ -56,6 +56,25 @@ class Sustained:
     rival_cpu: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What some consumers of one language reached, beside no rival.
+
+    Attributes:
+        backend: The engine.
+        language: What the programs are written in.
+        consumers: How many ran programs at once.
+        rate: Executions a second.
+        job: What a caller waited, for a sandbox and then for the result.
+    """
+
+    backend: str
+    language: str
+    consumers: int
+    rate: float
+    job: Latency
+
+
 @dataclass(slots=True)
 class _Tally:
     seconds: list[float] = field(default_factory=list)
@@ -83,6 +102,23 @@ RIVALS: Final = {"docker": tuple(NO_NETWORK), "bubblewrap": ("bwrap", LIMITED)}
 and with limits."""
 
 
+async def pace(backend: str, language: str, *, consumers: int, seconds: float) -> Pace:
+    """Measures one language's programs on fresh sandboxes.
+
+    Args:
+        backend: The engine.
+        language: A key of `SAMPLES`.
+        consumers: How many run programs at once.
+        seconds: For how long.
+
+    Returns:
+        What they reached.
+    """
+    tally = _Tally()
+    await _ours(backend, language, consumers, seconds, tally)
+    return Pace(backend, language, consumers, tally.rate, latency_of(tally.seconds))
+
+
 async def sustained(backend: str, against: str, *, consumers: int, seconds: float) -> Sustained:
     """Measures Python programs on fresh sandboxes.
 
@@ -107,9 +143,8 @@ async def sustained(backend: str, against: str, *, consumers: int, seconds: floa
 
 
 async def _both(backend: str, against: str, consumers: int, seconds: float, turn: Callable[[], float]) -> Sustained:
-    ours, rival, sample = _Tally(), _Tally(), SAMPLES["python"]
+    ours, rival = _Tally(), _Tally()
     runs: list[float] = []
-    pool = pool_for(consumers)
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(consumers) as threads:
 
@@ -117,20 +152,7 @@ async def _both(backend: str, against: str, consumers: int, seconds: float, turn
             return await loop.run_in_executor(threads, turn)
 
         for _ in range(_SLICES):
-            async with Engine(backend, pool=pool, warm=["python"]) as engine:
-
-                async def execute(engine: Engine = engine) -> float:
-                    began = time.perf_counter()
-                    result = await engine.execute(sample.code, language="python")
-                    seconds = time.perf_counter() - began
-                    check(result, sample)
-                    runs.append(seconds - result.timings.acquire)
-                    return seconds
-
-                # What stood by before the start is no throughput: the pool is in its stride before time is taken.
-                await consume(execute, consumers, min(1.0, seconds / 4))
-                await ours.take(execute, consumers, seconds / _SLICES)
-                await settled(engine, ready=0)
+            runs += await _ours(backend, "python", consumers, seconds / _SLICES, ours)
             await rival.take(plain, consumers, seconds / _SLICES)
     return Sustained(
         backend=backend,
@@ -144,6 +166,26 @@ async def _both(backend: str, against: str, consumers: int, seconds: float, turn
         cpu=ours.cpu,
         rival_cpu=rival.cpu,
     )
+
+
+async def _ours(backend: str, language: str, consumers: int, seconds: float, tally: _Tally) -> list[float]:
+    """What each job took once it had a sandbox."""
+    sample, runs = SAMPLES[language], []
+    async with Engine(backend, pool=pool_for(consumers), warm=[language]) as engine:
+
+        async def execute() -> float:
+            began = time.perf_counter()
+            result = await engine.execute(sample.code, language=language)
+            seconds = time.perf_counter() - began
+            check(result, sample)
+            runs.append(seconds - result.timings.acquire)
+            return seconds
+
+        # What stood by before the start is no throughput: the pool is in its stride before time is taken.
+        await consume(execute, consumers, min(1.0, seconds / 2))
+        await tally.take(execute, consumers, seconds)
+        await settled(engine, ready=0)
+    return runs
 
 
 def _busy_seconds() -> float:

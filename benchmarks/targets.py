@@ -15,7 +15,7 @@ _EMPTY: Final = "xagent, pool empty"
 _BARE_P50: Final = {"docker": 0.5, "podman": 0.5, "bubblewrap": 0.6}
 _COMPILED: Final = {"typescript": (1.5, "bare `esbuild`, then `node`"), "go": (1.3, "bare `go tool compile`, `link`")}
 _SUSTAINED: Final = {
-    "network none": (1.4, "a plain SDK loop, `network_mode=none`"),
+    "network none": (1.4, "a plain SDK loop with `network_mode=none`"),
     "bwrap": (0.9, "a bare `bwrap` loop"),
 }
 _SANDBOX_MIB: Final = {"bash": 4, "python": 8}

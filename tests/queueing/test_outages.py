@@ -144,3 +144,23 @@ async def test_a_worker_ends_though_the_books_do_not_answer(rig, monkeypatch, ho
         await asyncio.wait_for(worker.drain(None if how == "drained" else 0.5), 20)
         seconds = asyncio.get_running_loop().time() - begun
         assert how != "drained" or seconds > rig.queue.config.lease, "it has waited for the server"
+
+
+async def test_a_bug_in_one_round_is_told_and_lost_jobs_are_found_in_the_next(rig, monkeypatch, caplog):
+    job = await rig.submit(idempotent=True)
+    await rig.queue.books.claim(job.id, "a worker that is gone", "token")
+    lost = rig.queue.books.lost
+    rounds = iter([ZeroDivisionError("a bug")])
+
+    async def fail_once():
+        for error in rounds:
+            raise error
+        return await lost()
+
+    monkeypatch.setattr(rig.queue.books, "lost", fail_once)
+    async with rig.worker():
+        job = await rig.ended(job.id)
+    assert (job.state, job.attempt) == ("finished", 2)
+    (told,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "goes on after an unexpected error" in told.getMessage()
+    assert isinstance(told.exc_info[1], ZeroDivisionError)

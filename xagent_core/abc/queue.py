@@ -120,7 +120,7 @@ class Job:
         id: Names it.
         queue: The named queue that it waits in.
         state: Where it stands.
-        request: What is to run.
+        request: What is to run; None where it cannot be read.
         attempt: How often it was begun; 0 before its first start.
         attempts: How often it may be begun before it is a dead letter.
         idempotent: Whether the caller said that it may run more than once.
@@ -133,12 +133,13 @@ class Job:
         worker: Who ran it last.
         result: The result, once it is finished.
         failure: Why its last attempt could not be run.
+        unreadable: What of it this version of xagent cannot read, since another has written it; else empty.
     """
 
     id: str
     queue: str
     state: JobState
-    request: ExecutionRequest | ToolCall
+    request: ExecutionRequest | ToolCall | None
     attempt: int = 0
     attempts: int = 1
     idempotent: bool = False
@@ -151,6 +152,7 @@ class Job:
     worker: str | None = None
     result: ExecutionResult | ToolResult | None = None
     failure: JobFailure | None = None
+    unreadable: str = ""
 
     __pydantic_config__: ClassVar[Any] = {"ser_json_bytes": "base64", "val_json_bytes": "base64"}
 
@@ -158,6 +160,8 @@ class Job:
     def runs(self) -> tuple[str, str]:
         """What it is, and of which name: `("language", "python")`, or `("tool", "web_search")`."""
         request = self.request
+        if request is None:
+            return "request", "unreadable"
         return ("tool", request.name) if isinstance(request, ToolCall) else ("language", request.language)
 
     @property

@@ -70,7 +70,7 @@ def list_jobs(
                 " ".join(job.runs).removeprefix("language "),
                 f"{ago(job.created)} ago",
                 job.worker or "",
-                job.failure.cause if job.failure else "",
+                job.failure.cause if job.failure else job.unreadable,
             )
             for job in jobs
         ],
@@ -195,6 +195,7 @@ def _facts(job: Job) -> list[tuple[str, str]]:
     facts += [("idempotency key", job.key)] if job.key else []
     facts += [("started", f"{ago(job.started)} ago, on {job.worker}")] if job.started else []
     facts += [("ended", f"{ago(job.ended)} ago")] if job.ended else []
+    facts += [("unreadable", job.unreadable)] if job.unreadable else []
     if failure := job.failure:
         facts.append(("failure", f"{failure.type}: {failure.component}: {failure.cause}. {failure.fix}".strip()))
     if isinstance(result := job.result, ToolResult):

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from xagent_core.abc.queue import Job, JobFailure, ToolCall, ToolResult
 from xagent_core.engine import Engine
-from xagent_core.errors import QueueError, WorkerLostError, XAgentError
+from xagent_core.errors import InvalidRequestError, QueueError, WorkerLostError, XAgentError
 from xagent_core.queueing.books import Claim
 from xagent_core.queueing.observing import current_job, tell
 from xagent_core.queueing.outages import Outages
@@ -26,6 +26,7 @@ __all__ = ["Attempts"]
 logger = logging.getLogger(__name__)
 
 _NOT_AGAIN: Final = "It is not run again by itself, since its code may have run and it was not submitted as idempotent."
+_OTHER_VERSION: Final = "Another version of xagent has written it: run workers of that version, or submit it again."
 
 Stop = Literal["cancel", "lost", "stop"]
 
@@ -109,7 +110,10 @@ class Attempts:
         """Sees to the job of an attempt whose worker is lost."""
         logger.warning("job %s: worker %s is lost", claim.job.id, claim.job.worker)
         failure = _lost(f"worker {claim.job.worker}", "it was lost in the middle of the job")
-        if (job := await self._settled(claim, failure, again=True)) is not None:  # else another has seen to it
+        if unreadable := claim.job.unreadable:
+            failure = replace(failure, cause=f"{failure.cause}, and {unreadable}", fix=_OTHER_VERSION)
+        job = await self._settled(claim, failure, again=not unreadable)
+        if job is not None:  # else another has seen to it
             self._tell(job)
 
     async def _attempt(self, claim: Claim) -> None:
@@ -142,7 +146,9 @@ class Attempts:
             self._tell(ended)
 
     async def _execute(self, running: _Running) -> ExecutionResult | ToolResult:
-        request = running.claim.job.request
+        job, request = running.claim.job, running.claim.job.request
+        if request is None or job.unreadable:
+            raise InvalidRequestError(f"job {job.id}", job.unreadable, _OTHER_VERSION)
         recorder = Recorder(self._queue.books, running.claim, self._outages, hurried=self._hurried)
         if isinstance(request, ToolCall):
             tool = await self._tools.find(request.name)

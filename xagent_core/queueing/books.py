@@ -202,7 +202,8 @@ class Books:
     async def lost(self) -> list[Claim]:
         """The attempts whose worker shows no sign of life."""
         words = [word.decode() for word in await self._run(scripts.SWEEP, self.config.lease / 2, _MOST_AT_ONCE)]
-        return [Claim(job=await self.job(job), token=token) for job, token in zip(words[::2], words[1::2], strict=True)]
+        fields = [await self._fields(job_id) for job_id in words[::2]]
+        return [Claim(job=read_job(job), token=token) for job, token in zip(fields, words[1::2], strict=True) if job]
 
     async def due(self) -> list[tuple[str, str, bool]]:
         """Ids and named queues of jobs whose message is to be sent, and whether one had been sent before."""
@@ -220,7 +221,7 @@ class Books:
         Raises:
             JobNotFoundError: There is none of that id.
         """
-        if not (fields := await self.store.call("hgetall", f"{self._prefix}job:{job_id}")):
+        if not (fields := await self._fields(job_id)):
             raise JobNotFoundError(f"job {job_id}", "the queue has no such job", "See `xagent jobs list`.")
         return read_job(fields)
 
@@ -232,11 +233,8 @@ class Books:
                 key = f"{self._prefix}{state}:{name}"
                 latest = await self.store.call("zrange", key, -limit, -1, withscores=True)
                 found += [(score, member.decode()) for member, score in latest]
-        jobs = []
-        for _, job_id in sorted(found, reverse=True)[:limit]:
-            if fields := await self.store.call("hgetall", f"{self._prefix}job:{job_id}"):
-                jobs.append(read_job(fields))
-        return jobs
+        chosen = [await self._fields(job_id) for _, job_id in sorted(found, reverse=True)[:limit]]
+        return [read_job(fields) for fields in chosen if fields]
 
     async def events(self, job_id: str, after: int, wait: float) -> list[JobEvent]:
         """Events with higher numbers than `after`; where there are none, what comes within `wait` seconds."""
@@ -286,6 +284,10 @@ class Books:
         """Strikes a worker that has ended off the list."""
         await self.store.call("zrem", f"{self._prefix}workers", worker)
         await self.store.call("delete", f"{self._prefix}worker:{worker}", f"{self._prefix}orders:{worker}")
+
+    async def _fields(self, job_id: str) -> Mapping[bytes, bytes]:
+        fields: Mapping[bytes, bytes] = await self.store.call("hgetall", f"{self._prefix}job:{job_id}")
+        return fields
 
     async def _end(self, job: Job, token: str, *, result: str = "", failure: str = "") -> Job | None:
         keep = math.ceil(self.config.keep_dead if job.state == "dead" else self.config.keep)

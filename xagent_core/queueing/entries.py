@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from xagent_core.abc.queue import Job, JobEvent, JobFailure, ToolCall, ToolResult
+from xagent_core.errors import InvalidRequestError
 from xagent_core.queueing.payload import decode
 from xagent_core.types import ExecutionRequest, ExecutionResult, OutputEvent
 
 __all__ = ["REQUEST", "RESULT", "lean", "read_event", "read_hash", "read_job"]
+
+T = TypeVar("T")
 
 # What each of them must have, the other has not, so that JSON says by itself which it is.
 REQUEST: Final[Any] = ExecutionRequest | ToolCall
@@ -24,33 +27,49 @@ def read_hash(answer: Any) -> Mapping[bytes, bytes]:
 
 
 def read_job(fields: Mapping[bytes, bytes]) -> Job:
-    """A job by the fields of its hash."""
+    """A job by the fields of its hash.
 
-    def text(name: str) -> str:
-        return fields.get(name.encode(), b"").decode()
+    Another version of xagent may have written it, and whoever sees to all jobs must not stop at one: what cannot be
+    read is left out, and said in `unreadable`.
+    """
+    unreadable: list[str] = []
 
-    def number(name: str) -> float | None:
-        return float(text(name)) if text(name) else None
+    def read(name: str, kind: Callable[[str], T], otherwise: T) -> T:
+        try:
+            text = fields.get(name.encode(), b"").decode()
+            return kind(text) if text or name == "request" else otherwise
+        except (InvalidRequestError, ValueError, RecursionError) as error:
+            cause = error.cause if isinstance(error, InvalidRequestError) else error
+            unreadable.append(f"its {name} cannot be read: {cause}")
+            return otherwise
 
-    state: Any = text("state")
+    state: Any = read("state", str, "")
     return Job(
-        id=text("id"),
-        queue=text("queue"),
+        id=read("id", str, ""),
+        queue=read("queue", str, ""),
         state=state,
-        request=decode(REQUEST, fields[b"request"]),
-        attempt=int(text("attempt")),
-        attempts=int(text("attempts")),
-        idempotent=text("idempotent") == "1",
-        key=text("key") or None,
-        headers=json.loads(text("headers")),
-        created=number("created") or 0.0,
-        ready=number("ready") or 0.0,
-        started=number("started"),
-        ended=number("ended"),
-        worker=text("worker") or None,
-        result=decode(RESULT, text("result")) if text("result") else None,
-        failure=decode(JobFailure, text("failure")) if text("failure") else None,
+        request=read("request", lambda text: decode(REQUEST, text), None),
+        attempt=read("attempt", int, 0),
+        attempts=read("attempts", int, 1),
+        idempotent=read("idempotent", str, "") == "1",
+        key=read("key", str, "") or None,
+        headers=read("headers", _headers, {}),
+        created=read("created", float, 0.0),
+        ready=read("ready", float, 0.0),
+        started=read("started", float, None),
+        ended=read("ended", float, None),
+        worker=read("worker", str, "") or None,
+        result=read("result", lambda text: decode(RESULT, text), None),
+        failure=read("failure", lambda text: decode(JobFailure, text), None),
+        unreadable="; ".join(unreadable),
     )
+
+
+def _headers(text: str) -> Mapping[str, str]:
+    headers: Any = json.loads(text)
+    if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+        raise ValueError("they are no texts by name")
+    return headers
 
 
 def read_event(number: bytes, fields: Mapping[bytes, bytes]) -> JobEvent:

@@ -15,9 +15,9 @@ current_job: contextvars.ContextVar[Job | None] = contextvars.ContextVar("xagent
 """The job that the current task runs, for observers of executions and for logs."""
 
 
-def named(request: ExecutionRequest | ToolCall, plugins: Plugins) -> ExecutionRequest | ToolCall:
+def named(request: ExecutionRequest | ToolCall | None, plugins: Plugins) -> ExecutionRequest | ToolCall | None:
     """What a job asks for, as observers get it."""
-    return request if isinstance(request, ToolCall) else plugins.named(request)
+    return plugins.named(request) if isinstance(request, ExecutionRequest) else request
 
 
 def tell(plugins: Plugins, hook: str, job: Job, **more: object) -> None:

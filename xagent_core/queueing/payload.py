@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from xagent_core.abc.queue import Job, JobEvent, JobFailure, QueueStats, ToolCall, ToolResult, WorkerInfo
 from xagent_core.errors import InvalidRequestError
@@ -49,11 +49,20 @@ def decode(kind: type[T], text: str | bytes) -> T:
     hashable: Any = kind
     try:
         value: T = _adapter(hashable).validate_python(json.loads(text))
-    except ValueError as error:
-        raise InvalidRequestError(
-            "queue", f"a payload is no {getattr(kind, '__name__', kind)}: {str(error)[:200]}"
-        ) from error
+    except (ValueError, RecursionError) as error:
+        wanted = " or ".join(one.__name__ for one in get_args(kind) or (kind,))
+        raise InvalidRequestError("queue", f"a payload is no {wanted}: {_flaws(error)[:200]}") from error
     return value
+
+
+def _flaws(error: Exception) -> str:
+    """What is wrong, in one line and without the values, which are the caller's own."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error)
+    flaws = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, flaw['loc']))}: {flaw['msg']}" for flaw in flaws)
 
 
 def digest(text: str) -> str:

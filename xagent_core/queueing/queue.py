@@ -336,7 +336,9 @@ def _result_of(job: Job) -> ExecutionResult | ToolResult:
     if job.state == "cancelled":
         raise JobCancelledError(f"job {job.id}", "it was cancelled")
     failure = job.failure
-    cause = f"{failure.component}: {failure.cause}" if failure else "its books are damaged"
+    if job.unreadable and job.state == "finished":
+        raise QueueError(f"job {job.id}", job.unreadable, "Ask with the version of xagent whose worker ran it.")
+    cause = f"{failure.component}: {failure.cause}" if failure else job.unreadable or "its books are damaged"
     again = f"Once that is mended, `xagent jobs requeue {job.id}` runs it again."
     raise JobDeadError(
         f"job {job.id}",

@@ -107,7 +107,7 @@ for _, begun in ipairs({id, get(id, 'instead')}) do
   if held(begun, ARGV[5]) then return redis.call('HGETALL', P..'job:'..begun) end  -- the answer was lost
 end
 -- A message of an attempt that has failed may come before the next is due; the outbox has another.
-if get(id, 'state') ~= 'queued' or tonumber(get(id, 'ready')) > now + 0.001 then return {} end
+if get(id, 'state') ~= 'queued' or (tonumber(get(id, 'ready')) or 0) > now + 0.001 then return {} end
 for i = 7, #ARGV do
   local urgent = redis.call('ZRANGEBYSCORE', P..'queued:'..ARGV[i], '-inf', now, 'LIMIT', 0, 1)[1]
   if urgent then
@@ -271,7 +271,7 @@ DUE: Final = (
     + """
 local due = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P..'outbox', '-inf', now, 'LIMIT', 0, tonumber(ARGV[4]))) do
-  local ready = tonumber(get(id, 'ready'))
+  local ready = tonumber(get(id, 'ready')) or 0
   if get(id, 'state') ~= 'queued' then
     redis.call('ZREM', P..'outbox', id)
   else

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -15,6 +16,8 @@ from xagent_core.queueing.outages import Outages
 from xagent_core.queueing.queue import TaskQueue
 
 __all__ = ["Upkeep"]
+
+logger = logging.getLogger(__name__)
 
 _DUE_SECONDS: Final = 0.25
 _AWAY_SECONDS: Final = 1.0
@@ -68,6 +71,10 @@ class Upkeep:
                 self._outages.worked(step)
             except QueueError as error:
                 self._outages.failed(step, error)
+                pause = _AWAY_SECONDS
+            # A bug of ours. All jobs of workers that are lost depend on there being a next round.
+            except Exception:
+                logger.exception("worker %s goes on after an unexpected error", self._info().id)
                 pause = _AWAY_SECONDS
             task = asyncio.current_task()
             if task is not None and task.cancelling():

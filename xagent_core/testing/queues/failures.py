@@ -102,6 +102,50 @@ class Failures(Conformance, suite=True):
             rig.queue.carrier.send = send  # type: ignore[method-assign]
             assert (await rig.ended(job.id)).state == "finished"
 
+    @pytest.mark.parametrize(
+        ("field", "old", "new", "what"),
+        [
+            ("request", '"none"', '"of-tomorrow"', "network: Input should be"),
+            ("attempts", "3", "2.5", "its attempts cannot be read"),
+            ("headers", "}", '"a": 1}', "its headers cannot be read"),
+        ],
+    )
+    async def test_a_job_that_cannot_be_read_is_a_dead_letter(
+        self, rig: Rig, field: str, old: str, new: str, what: str
+    ) -> None:
+        torn, cancelled, sound = [await rig.submit() for _ in range(3)]
+        for job in (torn, cancelled):
+            await rig.rewrite(job.id, field, old, new)
+        listed = {job.id: what in job.unreadable for job in await rig.queue.jobs("queued")}
+        assert listed == {torn.id: True, cancelled.id: True, sound.id: False}
+        assert (await rig.queue.cancel(cancelled.id)).state == "cancelled"
+        async with rig.worker() as backend:
+            letter = await rig.ended(torn.id)
+            assert (await rig.ended(sound.id)).state == "finished"
+        assert len(backend.jobs) == 1
+        assert letter.state == "dead"
+        assert letter.failure is not None
+        assert what in letter.failure.cause
+        assert [job.id for job in await rig.queue.jobs("dead")] == [torn.id]
+        with pytest.raises(JobDeadError, match="cannot be read"):
+            await rig.queue.result(torn.id)
+
+    async def test_a_lost_job_that_cannot_be_read_keeps_no_other_lost(
+        self, queue: tuple[str, dict[str, object]]
+    ) -> None:
+        async with Rig.made(queue[0], {**queue[1], "lease": 0.5}) as rig:
+            torn, sound = [await rig.submit(idempotent=True) for _ in range(2)]
+            for job in (torn, sound):
+                assert await rig.queue.books.claim(job.id, "a worker that is gone", "token")
+            await rig.rewrite(torn.id, "request", '"none"', '"of-tomorrow"')
+            async with rig.worker():
+                letter, job = await rig.ended(torn.id), await rig.ended(sound.id)
+        assert (job.state, job.attempt) == ("finished", 2)
+        assert (letter.state, letter.attempt) == ("dead", 1)
+        assert letter.failure is not None
+        assert (letter.failure.type, letter.failure.code_ran) == ("WorkerLostError", "maybe")
+        assert "its request cannot be read" in letter.failure.cause
+
     async def test_stopping_a_worker_in_mid_job_gives_the_job_to_another(self, rig: Rig) -> None:
         async with rig.worker():
             again = await rig.submit(program(pieces=["x"], pause=30), idempotent=True)

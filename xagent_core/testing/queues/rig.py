@@ -104,6 +104,14 @@ class Rig:
             while running in backend.alive:  # noqa: ASYNC110 - the fake tells nobody
                 await asyncio.sleep(0.01)
 
+    async def rewrite(self, job_id: str, field: str, old: str, new: str) -> None:
+        """Changes a field of a job in the books, as another version of xagent would have written it."""
+        store, key = self.queue.books.store, f"{self.queue.config.prefix}:job:{job_id}"
+        text: bytes = await store.call("hget", key, field)
+        if (changed := text.decode().replace(old, new)) == text.decode():
+            raise ValueError(f"{field} has no {old}: {text!r}")
+        await store.call("hset", key, field, changed)
+
     async def history(self, job_id: str) -> list[JobEvent]:
         """All events of a job so far."""
         return [event async for event in self.queue.events(job_id, follow=False)]

@@ -82,7 +82,7 @@ def _reasons(results: Results) -> Iterator[str]:
         if cell.against == "network disabled" and cell.consumers == 4:
             yield (
                 "No target: beside an SDK loop with `network_disabled=True`, as xagent itself does, 4 consumers reach "
-                f"{cell.ours / cell.rival:.2f} times its executions a second. That loop holds nothing but memory and CPU."
+                f"{cell.ours / cell.rival:.2f} times its executions a second. That loop holds only memory and CPU."
             )
 
 

@@ -82,7 +82,26 @@ JAPANESE = "日本語のテキストです。今日は天気がいいですね�
 def test_encodings_from_before_unicode_are_guessed(tools, workspace, text, encoding):
     text *= 8
     workspace.write("a.txt", text.encode(encoding))
-    assert tools.read_file.invoke({"path": "a.txt"})["content"] == text
+    answer = tools.read_file.invoke({"path": "a.txt"})
+    assert answer["content"] == text
+    assert answer["notice"] == f"The encoding is a guess: the file is not UTF-8, and likely {answer['encoding']}."
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("\u00e0 la carte \u00e9\n", "cp1252"),
+        ("caf\u00e9", "cp1252"),
+        ("name;city\nM\u00fcller;K\u00f6ln\n", "cp1252"),
+        ("He said \u201chello\u201d \u2013 and left\u2026\n", "cp1252"),
+        ("caf\u00e9 \x81 na\u00efve\n", "latin-1"),
+    ],
+)
+def test_a_short_text_that_is_not_utf_8_is_taken_for_one_of_western_europe(tools, workspace, text, encoding):
+    workspace.write("a.txt", text.encode(encoding))
+    answer = tools.read_file.invoke({"path": "a.txt"})
+    assert (answer["content"], answer["encoding"]) == (text, encoding)
+    assert "The encoding is a guess" in answer["notice"]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +135,15 @@ def test_a_line_that_is_too_long_is_cut_and_the_next_one_can_be_read(tools, work
     assert answer["content"] == "a" * 50_000
     assert "Line 1 is longer than 50000 characters, and cut." in answer["notice"]
     assert tools.read_file.invoke({"path": "wide.txt", "offset": answer["next_offset"]})["content"] == "short\n"
+
+
+def test_a_file_of_one_line_that_is_too_long_says_how_to_read_the_rest(tools, workspace):
+    workspace.write("data.json", b"[" + b"1," * 60_000 + b"1]")
+    answer = tools.read_file.invoke({"path": "data.json"})
+    assert (len(answer["content"]), answer["line_count"]) == (50_000, 1)
+    assert "next_offset" not in answer
+    assert "Line 1 is longer" in answer["notice"]
+    assert "Read the rest of it with a program in the sandbox" in answer["notice"]
 
 
 def test_a_huge_file_is_not_read_whole_and_the_answer_says_so(tools, workspace, error_of):

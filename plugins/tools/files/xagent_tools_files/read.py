@@ -11,7 +11,7 @@ from pydantic import Field
 
 from xagent_core.types import MIB
 from xagent_tools_files.base import FileInput, FileTool
-from xagent_tools_files.text import SAMPLE, Excerpt, encoding_of, read_lines
+from xagent_tools_files.text import SAMPLE, Excerpt, encoding_of, is_guess, read_lines
 
 __all__ = ["ReadFile", "ReadFileInput"]
 
@@ -75,7 +75,10 @@ class ReadFile(FileTool):
         }
         if excerpt.more:
             answer["next_offset"] = offset + excerpt.lines
-        if notices := _notices(excerpt, offset, size):
+        notices = _notices(excerpt, offset, size)
+        if is_guess(encoding):
+            notices.append(f"The encoding is a guess: the file is not UTF-8, and likely {encoding}.")
+        if notices:
             answer["notice"] = " ".join(notices)
         return answer
 
@@ -102,5 +105,6 @@ def _notices(excerpt: Excerpt, offset: int, size: int) -> list[str]:
     if excerpt.more:
         notices.append(f"These are lines {offset + 1} to {offset + excerpt.lines}; there are more.")
     if excerpt.cut:
-        notices.append(f"Line {offset + excerpt.lines} is longer than {_MOST_CHARACTERS} characters, and cut.")
+        cut = f"Line {offset + excerpt.lines} is longer than {_MOST_CHARACTERS} characters, and cut."
+        notices.append(f"{cut} Read the rest of it with a program in the sandbox, such as execute_code runs.")
     return notices

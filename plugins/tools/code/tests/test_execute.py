@@ -198,14 +198,27 @@ async def test_files_that_a_program_makes_up_lead_nowhere(workspace, tmp_path):
 
 
 async def test_what_a_program_made_and_is_not_kept_is_named(workspace):
-    made = dict.fromkeys((".cache/a", ".cache/b", "node_modules/c", "src/.env", "__pycache__/d.pyc"), b"x")
+    made = dict.fromkeys((".git/a", ".git/b", "node_modules/c", "src/.env"), b"x")
     async with execute_code(FakeRun(files=made | {"main.py": b"changed"}), workspace=workspace) as (tool, _):
         answer = await tool.ainvoke({"code": "x"})
     assert answer["notice"] == (
-        "Not kept: .cache, node_modules, src/.env (nothing is that begins with a dot, nor node_modules). "
+        "Not kept: .git, node_modules, src/.env (nothing is that begins with a dot, nor node_modules). "
         "Not kept: main.py (it is the program itself)."
     )
     assert [*workspace.path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("language", "made"),
+    [
+        ("python", ["__pycache__/a.pyc", "src/__pycache__/b.pyc"]),
+        ("go", [".config/go/telemetry/local/weekends", ".cache/go-build/README"]),
+        ("typescript", [".main.cjs"]),
+    ],
+)
+async def test_what_a_languages_own_tools_leave_is_not_worth_a_word(workspace, language, made):
+    async with execute_code(FakeRun(files=dict.fromkeys(made, b"x")), workspace=workspace) as (tool, _):
+        assert "notice" not in await tool.ainvoke({"code": "x", "language": language})
 
 
 async def test_a_folder_may_become_a_file_and_a_file_a_folder(workspace):

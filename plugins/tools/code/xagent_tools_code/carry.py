@@ -30,6 +30,7 @@ _NAMED: Final = 5
 _LISTED: Final = 20_000
 # What tools leave behind, and what can be had again.
 _LEFT_OUT: Final = frozenset({"__pycache__", "node_modules"})
+_TOOLS_OWN: Final = frozenset({".cache", ".config"})
 _ESCAPE: Final = re.compile(r"\\x[89a-f][0-9a-f]")
 _SMALL: Final = MIB
 
@@ -153,8 +154,7 @@ def changes_of(load: Load, result: ExecutionResult, *, program: Program) -> Chan
             if file.content != program.source:
                 left_out.add(file.path, "it is the program itself")
         elif staying := _staying(file.path):
-            # Python makes its own again whenever it imports something.
-            if not staying.endswith("__pycache__"):
+            if not _is_byproduct(staying, program):
                 left_out.add(staying, "nothing is that begins with a dot, nor node_modules")
         elif before.get(file.path) != file.content:
             written.append(file)
@@ -245,6 +245,13 @@ def _staying(path: str) -> str:
         if part.startswith(".") or part in _LEFT_OUT:
             return "/".join(parts[:number])
     return ""
+
+
+def _is_byproduct(path: str, program: Program) -> bool:
+    """Whether a language's own tools make it, again and again, for whatever program."""
+    source = PurePosixPath(program.source_name)
+    compiled = bool(program.build) and path.startswith(f".{source.stem}.")
+    return compiled or path in _TOOLS_OWN or path.endswith("__pycache__")
 
 
 def _reason_to_stay(entry: Entry, source_name: str, *, room: int, count: int) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 
 import pytest
 
@@ -41,7 +43,8 @@ def test_a_plugin_that_keeps_its_contract_ends_with_0(xagent):
     said = done.stdout.decode()
     assert "tool count (xagent-tools-count)" in said
     assert "every argument is described and bounded" in said
-    assert "skipped: a call works in both ways\n    the fixture `call` gives no arguments" in said
+    assert "skipped: a call works in both ways\n    not tried: the fixture `call` gives no arguments" in said
+    assert "ToolConformance in the plugin's own tests gives them, by `call = fixed({...})`" in said
     assert "4 passed, 0 failed, 2 skipped" in said
 
 
@@ -82,3 +85,61 @@ def test_the_extra_is_named_where_it_is_missing(xagent):
     done = xagent("plugins", "check", "count")
     assert done.returncode == 125
     assert "pip install 'xagent-core[testing]'" in done.stderr.decode()
+
+
+def test_results_are_told_as_they_come(xagent):
+    install(xagent, bound="")
+    *begun, last = xagent("plugins", "check", "count", "--json").stderr.decode().splitlines()
+    assert begun[0] == "xagent: running the suites of tool count"
+    assert len(begun) == 6
+    assert begun[2].startswith("xagent: failed: tool count: every argument is described and bounded (")
+    assert last.startswith("xagent: skipped: tool count: ")
+
+
+def test_a_backend_that_is_not_there_is_one_error(xagent):
+    done = xagent("plugins", "check", "plain", "--backend", "zz")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"xagent: backend zz: no installed plugin provides it")
+
+
+STUCK = """
+import asyncio
+from pathlib import Path
+
+from xagent_core import BackendRegistration, hookimpl
+from xagent_core.testing.fakes import FakeBackend
+
+
+class Stuck(FakeBackend):
+    async def capabilities(self):
+        Path("stuck").touch()
+        await asyncio.sleep(3600)
+
+    async def aclose(self):
+        await super().aclose()
+        Path("closed").touch()
+
+
+@hookimpl
+def xagent_register_backends():
+    return [BackendRegistration(name="stuck", summary="", factory=lambda _options: Stuck())]
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_it_and_leaves_nothing(xagent, number, tmp_path):
+    xagent.install("xagent-stuck", "xagent_stuck", STUCK)
+    (temporary := tmp_path / "tmp").mkdir()
+    xagent.env["TMPDIR"] = str(temporary)
+    with xagent.start("plugins", "check", "plain", "--backend", "stuck") as process:
+        try:
+            until = time.monotonic() + 60
+            while not (xagent.home / "stuck").exists() and process.poll() is None and time.monotonic() < until:
+                time.sleep(0.05)
+            assert [path.name[:13] for path in temporary.iterdir()] == ["xagent-check-"]
+            process.send_signal(number)
+            assert process.wait(60) == 128 + number, process.stderr.read()
+        finally:
+            process.kill()
+    assert list(temporary.iterdir()) == []
+    assert (xagent.home / "closed").exists()

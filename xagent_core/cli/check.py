@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xagent_core.cli.report import JSON_OPTION, print_json, print_table, waiting
+from xagent_core.cli.interrupt import interruptible, run_interruptible
+from xagent_core.cli.report import JSON_OPTION, note, print_json, print_table
 
 if TYPE_CHECKING:
     from xagent_core.testing.check import Checked, Subject
@@ -25,7 +28,8 @@ def check(
 ) -> None:
     """Run the conformance suites over what an installed plugin registers.
 
-    The exit status is 1 when a test failed or none could be run. Needs the extra `testing`.
+    Results are on stderr as they come. The exit status is 1 when a test failed or none could be run. Needs the extra
+    `testing`.
     """
     from xagent_core.config import load_settings
     from xagent_core.errors import PluginError
@@ -39,15 +43,33 @@ def check(
         ) from error
 
     plugins = load_plugins(load_settings().disabled_plugins)
+    # What is not there is one error now, and not one of every test.
+    backend = backend and plugins.backends[backend].name
     subjects = [_with_options(subject, backend=backend, url=url) for subject in find_subjects(plugins, name)]
-    with waiting(f"running the suites of {', '.join(map(str, subjects))}"):
-        checked = run_suites(subjects)
+    for subject in subjects:
+        if subject.kind == "queue":
+            run_interruptible(_ask(subject.name, url))
+    note(f"running the suites of {', '.join(map(str, subjects))}")
+    # While they run, pytest has taken the descriptor of stderr.
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace") as out, interruptible():
+        checked = run_suites(subjects, tell=lambda test: print(_line(test), file=out, flush=True))
     counts = Counter(test.result for test in checked)
     if as_json:
         print_json(_document(name, checked))
     else:
         _print(subjects, checked)
     raise typer.Exit(1 if counts["failed"] or not counts["passed"] else 0)
+
+
+async def _ask(name: str, url: str) -> None:
+    from xagent_core.queueing.selection import get_queue
+
+    async with get_queue(name, url=url or None) as queue:
+        await queue.stats()
+
+
+def _line(test: Checked) -> str:
+    return f"xagent: {test.result}: {test.subject}: {test.test} ({test.seconds:.2f} s)"
 
 
 def _with_options(subject: Subject, *, backend: str, url: str) -> Subject:

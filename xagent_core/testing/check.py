@@ -7,7 +7,7 @@ import io
 import os
 import tempfile
 import unittest.mock
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -114,19 +114,21 @@ def find_subjects(plugins: Plugins, name: str) -> list[Subject]:
     raise PluginError(f"plugin {name}", "nothing of that name is installed", f"Installed: {installed}.")
 
 
-def run_suites(subjects: Sequence[Subject]) -> list[Checked]:
+def run_suites(subjects: Sequence[Subject], *, tell: Callable[[Checked], None] = lambda _test: None) -> list[Checked]:
     """Runs the suite of each subject with pytest, in this process.
 
     Args:
         subjects: From `find_subjects`.
+        tell: Is given each entry as soon as it is known, while pytest has taken the process's output for its own.
 
     Returns:
         One entry for each test, in the order in which they ran.
 
     Raises:
         PluginError: pytest could not run them.
+        KeyboardInterrupt: It was interrupted; all that it had made is gone.
     """
-    recorder = _Recorder(subjects)
+    recorder = _Recorder(subjects, tell)
     backends = [subject.name for subject in subjects if subject.kind == "backend"]
     backends += [str(subject.fixtures["backend"]) for subject in subjects if "backend" in subject.fixtures]
     environment = {REQUIRE_ENGINES: ",".join(backends), "PYTEST_ADDOPTS": ""}
@@ -143,8 +145,11 @@ def run_suites(subjects: Sequence[Subject]) -> list[Checked]:
             f"{pytest_asyncio.__name__}.plugin",
         )
         options = ("-q", "-p", "no:cacheprovider", "--rootdir", folder, "-c", str(Path(folder, "pytest.ini")))
+        own = ("--basetemp", str(Path(folder, "tmp")))
         with unittest.mock.patch.dict(os.environ, environment), contextlib.redirect_stdout(said):
-            code = pytest.main([*plugins, *options, str(file)], plugins=[recorder])
+            code = pytest.main([*plugins, *options, *own, str(file)], plugins=[recorder])
+    if recorder.interrupted:
+        raise KeyboardInterrupt
     if code in _NOT_RUN:
         raise PluginError("pytest", f"the suites could not be run: {said.getvalue().strip()}")
     if code == pytest.ExitCode.INTERRUPTED and not recorder.checked:
@@ -164,10 +169,16 @@ def _test_file(subjects: Sequence[Subject]) -> str:
 class _Recorder:
     """A pytest plugin that keeps what became of each test."""
 
-    def __init__(self, subjects: Sequence[Subject]) -> None:
+    def __init__(self, subjects: Sequence[Subject], tell: Callable[[Checked], None]) -> None:
         self._subjects = subjects
+        self._tell = tell
         self._seconds = 0.0
         self.checked: list[Checked] = []
+        self.interrupted = False
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Tells a signal from pytest's own way to end after errors."""
+        self.interrupted = not isinstance(excinfo.value, pytest.Session.Interrupted)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Takes a test's own report, and that of a fixture which failed before or after it."""
@@ -185,6 +196,7 @@ class _Recorder:
             )
         )
         self._seconds = 0.0
+        self._tell(self.checked[-1])
 
 
 def _reason(report: pytest.TestReport) -> str:

@@ -33,6 +33,10 @@ __all__ = ["ToolConformance"]
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _SEVERAL: Final = ("anyOf", "oneOf", "allOf")
 _CLOSED: Final = ("boolean", "null")
+_NO_CALL: Final = (
+    "not tried: the fixture `{0}` gives no arguments of a call that {1}. A class of ToolConformance in the plugin's "
+    "own tests gives them, by `{0} = fixed({{...}})`"
+)
 
 
 class ToolConformance(Conformance, suite=True, fixtures=("tool", "call", "failing_call", "options", "engine")):
@@ -132,7 +136,7 @@ class ToolConformance(Conformance, suite=True, fixtures=("tool", "call", "failin
     async def test_a_call_works_in_both_ways(self, made: BaseTool, call: Mapping[str, Any] | None) -> None:
         """Awaited, in a thread, and twice at the same time: the model gets text, or blocks that are JSON."""
         if call is None:
-            pytest.skip("the fixture `call` gives no arguments of a call that works")
+            pytest.skip(_NO_CALL.format("call", "works"))
         messages = [
             await made.ainvoke(_tool_call(made, call)),
             await asyncio.to_thread(made.invoke, _tool_call(made, call)),
@@ -163,7 +167,7 @@ class ToolConformance(Conformance, suite=True, fixtures=("tool", "call", "failin
     ) -> None:
         """In a message, with words: nothing is raised at the agent."""
         if failing_call is None:
-            pytest.skip("the fixture `failing_call` gives no arguments of a call that fails")
+            pytest.skip(_NO_CALL.format("failing_call", "fails"))
         for message in await _both(made, failing_call):
             assert message.status == "error", message.content
             assert len(str(message.content)) >= 10

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -186,27 +188,65 @@ def test_a_second_signal_stops_what_the_workers_of_a_scaler_run(queued, program)
     assert json.loads(queued("queue", "stats", "--json").stdout)["workers"] == []
 
 
-def test_health(queued, redis):
+def free_port():
     # Which port it took, only the one who chose it knows.
-    from socket import create_server
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
 
-    with create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+
+def health(port):
+    """What is answered; None as long as nobody listens."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as answer:
+        return answer.code, json.load(answer)
+    except OSError:
+        return None
+
+
+def test_health(queued):
+    port = free_port()
     worker = queued.start("worker", "--health", str(port))
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-                    health = json.load(answer)
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-        assert (health["status"], health["worker"]["backend"]) == ("ok", "fake")
+        until(lambda: health(port))
+        status, said = health(port)
+        assert (status, said["status"], said["worker"]["backend"]) == (200, "ok", "fake")
     finally:
         worker.send_signal(signal.SIGTERM)
         worker.communicate(timeout=60)
+
+
+def test_the_health_of_a_scaler_whose_server_is_away(queued, tmp_path):
+    with (queued.home / "config.toml").open("a") as config:
+        config.write("lease = 1.0\n")
+    server, port = RedisServer(tmp_path), free_port()
+    queued.env["XAGENT_QUEUE_URL"] = server.url()
+    server.start()
+    scaler = queued.start("worker", "--autoscale", "1:2", "--health", str(port))
+
+    def says(status, word):
+        return (answer := health(port)) is not None and (answer[0], answer[1]["status"]) == (status, word)
+
+    try:
+        until(lambda: says(200, "ok"))
+        server.kill()
+        until(lambda: says(503, "away"))
+        server.start()
+        until(lambda: says(200, "ok"))
+    finally:
+        scaler.send_signal(signal.SIGTERM)
+        scaler.communicate(timeout=60)
+        server.kill()
+
+
+@pytest.mark.parametrize("scaling", [(), ("--autoscale", "1:2")], ids=["one", "many"])
+@pytest.mark.parametrize("wrong", [("--backend", "nope"), ("--queues", ",")], ids=" ".join)
+def test_a_worker_that_cannot_begin_ends_at_once(queued, scaling, wrong):
+    done = queued("worker", *scaling, *wrong)
+    assert done.returncode == 2
+    assert done.stderr.count(b"xagent: ") == 1
+    assert wrong[1].encode() in done.stderr
 
 
 def test_a_queue_without_a_server_is_refused(queued, program):

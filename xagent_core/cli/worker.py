@@ -75,6 +75,7 @@ def worker(
     from xagent_core.cli.logs import FieldsFormatter
     from xagent_core.cli.queues import find_queue
     from xagent_core.config import load_settings
+    from xagent_core.errors import InvalidRequestError
     from xagent_core.plugins import load_plugins
     from xagent_core.queueing.scaling import ScalingConfig
 
@@ -87,12 +88,15 @@ def worker(
     plugins.observe("xagent_process_started", command="worker")
     slots = concurrency or 2 * (os.cpu_count() or 1)
     names = tuple(name.strip() for name in queues.split(",") if name.strip())
+    if not names:
+        raise InvalidRequestError("worker", f"{queues!r} names no queue", "Write --queues NAME,NAME...")
     chosen = find_queue(queue, queue_url, settings=settings, plugins=plugins)
     if autoscale is None:
         work = _work(
             chosen, settings, plugins, backend, names,
             slots=slots, workspace=workspace, drain=drain, health=health, leash=leash,
         )  # fmt: skip
+        asyncio.run(work)
     else:
         config = ScalingConfig.parse(autoscale, slots=slots, calm=calm)
         options = ["--concurrency", str(slots), "--queues", ",".join(names), "--leash"]
@@ -102,8 +106,8 @@ def worker(
         options += ["--drain", str(drain)] if drain is not None else []
         # The URL may hold a password: everybody can read arguments.
         environment = os.environ | ({"XAGENT_QUEUE_URL": queue_url} if queue_url else {})
-        work = _scale(chosen, options, environment, names, config=config, health=health)
-    asyncio.run(work)
+        if status := asyncio.run(_scale(chosen, options, environment, names, config=config, health=health)):
+            raise typer.Exit(status)
 
 
 async def _work(
@@ -164,15 +168,15 @@ async def _scale(
     *,
     config: ScalingConfig,
     health: str | None,
-) -> None:
-    """Worker processes, as many as the load wants."""
+) -> int:
+    """Worker processes, as many as the load wants; returns the exit status."""
     from xagent_core.queueing.fleet import Fleet
 
     command = [sys.executable, "-m", "xagent_core.cli", "worker", *options]
     async with _told_to_stop() as told, chosen:
         fleet = Fleet(chosen, command, environment=environment, names=names, config=config)
         with _health(health, lambda: _fleet_health(fleet, config)):
-            await fleet.run(*told)
+            return await fleet.run(*told)
 
 
 @contextlib.asynccontextmanager
@@ -221,6 +225,7 @@ def _worker_health(worker: Worker) -> Answer:
 def _fleet_health(fleet: Fleet, config: ScalingConfig) -> Answer:
     from xagent_core.queueing.health import Answer
 
-    well = fleet.workers >= config.least and fleet.last is not None
-    body = {"status": "ok" if well else "away", "workers": fleet.workers, "least": config.least, "most": config.most}
+    well = fleet.well or fleet.draining
+    status = "away" if not well else "draining" if fleet.draining else "ok"
+    body = {"status": status, "workers": fleet.workers, "least": config.least, "most": config.most}
     return Answer(status=200 if well else 503, body=body)

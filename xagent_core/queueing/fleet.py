@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from xagent_core.abc.queue import QueueStats, ScalingDecision, WorkerInfo
+from xagent_core.abc.queue import QueueStats, WorkerInfo
 from xagent_core.errors import QueueError
 from xagent_core.queueing.outages import Outages
 from xagent_core.queueing.queue import TaskQueue
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 _SECONDS: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
+# How a worker ends that says itself why it cannot begin: wrong usage, and an error such as in its configuration.
+_REFUSALS: Final = (2, 125)
 
 
 class Fleet:
@@ -54,15 +57,24 @@ class Fleet:
         self._draining: dict[int, asyncio.subprocess.Process] = {}
         self._pause = 0.0
         self._not_before = 0.0
-        self.last: ScalingDecision | None = None
-        """The latest decision; None before the first."""
+        self._answered: float | None = None
+        self._begun = False
+        self._refusal: int | None = None
+        self.draining = False
+        """Whether it has been told to stop."""
 
     @property
     def workers(self) -> int:
         """How many processes work, those that drain left out."""
         return len(self._working)
 
-    async def run(self, stop: asyncio.Event, again: asyncio.Event) -> None:
+    @property
+    def well(self) -> bool:
+        """Whether the least that there should be work, and the queue has answered lately."""
+        answered = self._answered is not None and time.monotonic() - self._answered < self._queue.config.lease
+        return answered and len(self._working) >= self._config.least
+
+    async def run(self, stop: asyncio.Event, again: asyncio.Event) -> int:
         """Keeps the fleet at the scaler's number until `stop` is set, then drains it.
 
         A server that is away changes nothing: the workers wait for it too.
@@ -70,11 +82,16 @@ class Fleet:
         Args:
             stop: Set when the fleet is to drain.
             again: Set when what its workers still run is to be stopped.
+
+        Returns:
+            An exit status: 0, or what the first workers ended with where all have refused to begin.
         """
         scaler, outages = Scaler(self._config), Outages("the scaler keeps its workers and")
         try:
             while not stop.is_set():
                 self._bury()
+                if self._refusal is not None and not self._working:
+                    return self._refusal
                 try:
                     await self._step(scaler, await self._queue.stats())
                     outages.worked(self)
@@ -86,29 +103,34 @@ class Fleet:
                         await stop.wait()
                 except TimeoutError:
                     continue
+            return 0
         finally:
             await self._end(again)
 
     async def _step(self, scaler: Scaler, stats: QueueStats) -> None:
-        mine = {info.pid: info for info in stats.workers if info.pid in self._working}
+        first, self._answered = self._answered is None, time.monotonic()
+        here = socket.gethostname()
+        mine = {info.pid: info for info in stats.workers if info.host == here and info.pid in self._working}
+        if mine:
+            self._begun, self._refusal = True, None
         decision = scaler.decide(
             stats.of(self._names),
             workers=len(self._working),
             busy=sum(info.busy for info in mine.values()),
             now=time.monotonic(),
         )
-        if decision.wanted != decision.workers and self.last is not None:
-            logger.info("from %d to %d workers: %s", decision.workers, decision.wanted, decision.reason)
-            self._queue.plugins.observe("xagent_scaled", decision=decision)
-        self.last = decision
-        if decision.wanted > decision.workers:
-            await self._start(decision.wanted)
+        await self._start(decision.wanted)
         for _ in range(decision.workers - decision.wanted):
             self._drain(mine)
+        if len(self._working) != decision.workers and not first:
+            logger.info("from %d to %d workers: %s", decision.workers, decision.wanted, decision.reason)
+            self._queue.plugins.observe("xagent_scaled", decision=decision)
 
     async def _start(self, wanted: int) -> None:
-        """Starts what is missing, unless workers have just failed to start."""
-        while len(self._working) < wanted and time.monotonic() >= self._not_before:
+        """Starts what is missing, unless workers have just failed to start, or one has refused to."""
+        if self._refusal is not None or time.monotonic() < self._not_before:
+            return
+        while len(self._working) < wanted:
             process = await asyncio.create_subprocess_exec(
                 *self._command, env=self._environment, stdin=asyncio.subprocess.PIPE, start_new_session=True
             )
@@ -131,11 +153,14 @@ class Fleet:
             self._pause = min(_LONGEST_PAUSE, self._pause * 2 or 0.5)
             self._not_before = time.monotonic() + self._pause
             logger.warning("worker process %d has ended with status %s", pid, status)
+            if not self._begun and status in _REFUSALS:
+                self._refusal = status
         if not dead and self._working and time.monotonic() > self._not_before + _LONGEST_PAUSE:
             self._pause = 0.0
 
     async def _end(self, again: asyncio.Event) -> None:
         """Drains all, and stops them when it is told so; returns when none is left."""
+        self.draining = True
         left = [*self._working.values(), *self._draining.values()]
         _send(signal.SIGTERM, self._working.values())
         ended = asyncio.gather(*(process.wait() for process in left))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -38,6 +39,10 @@ class Answer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
         """Logs what the standard library would print; a caller that did not wait for its answer is no news."""
         level = logging.DEBUG if isinstance(sys.exc_info()[1], OSError) else logging.ERROR
@@ -48,7 +53,8 @@ class HealthServer:
     """Serves GET requests while its context lasts.
 
     Args:
-        address: `HOST:PORT`, or a port alone for the loopback interface. Port 0 takes a free one.
+        address: `HOST:PORT`, or a port alone for the loopback interface; IPv6 as in `[::1]:80`. Port 0 takes a free
+            one.
         routes: What to call for each path. It is called in another thread, and must only read.
 
     Attributes:
@@ -96,7 +102,8 @@ class HealthServer:
             self._server = _Server(self._address, Handler)
         except OSError as error:
             host, port = self._address
-            raise ConfigError("health endpoint", f"{host}:{port} cannot be used: {error.strerror}") from error
+            shown = f"[{host}]" if ":" in host else host
+            raise ConfigError("health endpoint", f"{shown}:{port} cannot be used: {error.strerror}") from error
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
         return self

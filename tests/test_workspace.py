@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import itertools
 import os
 import socket
 import stat
@@ -262,26 +263,26 @@ def test_a_folder_is_no_file(workspace):
 
 
 @contextlib.contextmanager
-def swapping(one, other):
-    """Two names take each other's place all the time, without a moment in which one is missing."""
+def swapping(one, other, *, rounds, both):
+    """Two names take each other's place all the time, without a moment in which one is missing.
+
+    Yields the numbers of rounds to try: some, and as many more as it takes until `both` says that both were met.
+    """
     done = threading.Event()
     renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
 
     def swap():
-        count = 0
         while not done.is_set():
             assert renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0, ctypes.get_errno()
-            count += 1
-        return count
 
     with ThreadPoolExecutor(1) as pool:
         swaps = pool.submit(swap)
         try:
-            yield
+            yield itertools.takewhile(lambda number: number < rounds or not both(), range(100 * rounds))
         finally:
             done.set()
-            assert swaps.result() > 100
+            swaps.result()
 
 
 @pytest.mark.parametrize("path", ["place/secret", "place/deeper/secret"])
@@ -290,8 +291,9 @@ def test_links_that_are_swapped_in_during_the_call_lead_nowhere(workspace, outsi
     (workspace.path / "link").symlink_to(outside)
     workspace.write(path, b"inside")
     seen, failed = set(), 0
-    with swapping(workspace.path / "place", workspace.path / "link"):
-        for number in range(300):
+    names = workspace.path / "place", workspace.path / "link"
+    with swapping(*names, rounds=300, both=lambda: seen and failed) as numbers:
+        for number in numbers:
             for call in (
                 lambda: seen.add(workspace.read(path)),
                 lambda number=number: workspace.write(path, b"inside %d" % number),
@@ -312,8 +314,9 @@ def test_a_file_that_becomes_a_link_during_the_call_is_not_followed(workspace, o
     (workspace.path / "link").symlink_to(outside / "secret")
     workspace.write("target", b"inside")
     seen, failed = set(), 0
-    with swapping(workspace.path / "target", workspace.path / "link"):
-        for _ in range(1000):
+    names = workspace.path / "target", workspace.path / "link"
+    with swapping(*names, rounds=1000, both=lambda: seen and failed) as numbers:
+        for _ in numbers:
             try:
                 seen.add(workspace.read("target"))
                 workspace.append("target", b"+")

@@ -14,7 +14,7 @@ from xagent_core.errors import ConfigError, XAgentError
 from xagent_core.policy import DEFAULT_LIMITS
 from xagent_core.types import Limits, parse_size
 
-__all__ = ["PoolConfig", "Settings", "load_settings"]
+__all__ = ["PoolConfig", "Settings", "blamed_on", "check_known", "load_settings"]
 
 _SIZES: Final = frozenset({"memory", "scratch", "output", "collect"})
 
@@ -150,7 +150,7 @@ def _with_file(settings: Settings, path: Path, text: str) -> Settings:
         table = tomllib.loads(text)
     except ValueError as error:
         raise ConfigError(str(path), f"cannot be read as TOML: {error}") from error
-    _check_known(table, (f.name for f in fields(Settings)), str(path))
+    check_known(table, (f.name for f in fields(Settings)), str(path))
     changes: dict[str, Any] = {}
     for name, value in table.items():
         where = f"{path}: {name}"
@@ -188,9 +188,9 @@ def _with_environment(settings: Settings, env: Mapping[str, str]) -> Settings:
 
 def _limits(base: Limits, table: Mapping[str, Any], place: str, *, upper: bool = False) -> Limits:
     kinds = {f.name: parse_size if f.name in _SIZES else _NUMBERS[f.name] for f in fields(Limits)}
-    _check_known(table, kinds, place)
+    check_known(table, kinds, place)
     for name, value in table.items():
-        with _blamed_on(place.format(name.upper() if upper else name)):
+        with blamed_on(place.format(name.upper() if upper else name)):
             change: dict[str, Any] = {name: kinds[name](value)}
             base = Limits(**change).over(base)
     return base
@@ -198,17 +198,21 @@ def _limits(base: Limits, table: Mapping[str, Any], place: str, *, upper: bool =
 
 def _pool(base: PoolConfig, table: Mapping[str, Any], place: str, *, upper: bool = False) -> PoolConfig:
     kinds = {f.name: _real if f.name.endswith("_seconds") else _whole for f in fields(PoolConfig)}
-    _check_known(table, kinds, place)
+    check_known(table, kinds, place)
     for name, value in table.items():
-        with _blamed_on(place.format(name.upper() if upper else name)):
+        with blamed_on(place.format(name.upper() if upper else name)):
             change: dict[str, Any] = {name: kinds[name](value)}
             base = replace(base, **change)
     return base
 
 
 @contextlib.contextmanager
-def _blamed_on(place: str) -> Iterator[None]:
-    """Says where a value stands that cannot be used."""
+def blamed_on(place: str) -> Iterator[None]:
+    """Says where a value stands that cannot be used.
+
+    Raises:
+        ConfigError: What was raised within cannot be used there.
+    """
     try:
         yield
     except XAgentError as error:
@@ -217,7 +221,12 @@ def _blamed_on(place: str) -> Iterator[None]:
         raise ConfigError(place, f"cannot be used: {error}") from error
 
 
-def _check_known(table: Mapping[str, Any], known: Iterable[str], place: str) -> None:
+def check_known(table: Mapping[str, Any], known: Iterable[str], place: str) -> None:
+    """Refuses names that no setting has.
+
+    Raises:
+        ConfigError: There is one; the error names those that are known.
+    """
     names = sorted(known)
     if unknown := sorted(set(table) - set(names)):
         place = place.replace(".{}", "")

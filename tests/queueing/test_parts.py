@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import traceback
 import urllib.error
 import urllib.request
 
@@ -22,6 +23,7 @@ from xagent_core import (
     RetryPolicy,
     SandboxLostError,
     SandboxStartError,
+    TaskQueue,
     UnknownLanguageError,
     get_queue,
     load_settings,
@@ -136,14 +138,42 @@ def test_what_is_no_request_is_refused(text):
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("redis://u:hunter2@host:6379/0", "redis://u:***@host:6379/0"),
-        ("redis://:hunter2@host/1?password=hunter2", "redis://:***@host/1"),
+        ("redis://u:hunter2@host:6379/0", "redis://***@host:6379/0"),
+        ("redis://hunter2@host:6379/0", "redis://***@host:6379/0"),
+        ("redis://:hunter2@host/1?password=hunter2", "redis://***@host/1"),
+        ("redis://:hunter2@host/1?password=hunter@2", "redis://***"),
+        ("redis://:hun/ter2@host:6379/0", "redis://***@host:6379/0"),
+        ("redis://:hun#ter2@host:6379/0", "redis://***@host:6379/0"),
+        ("redis://:hun@ter2@host:6379/0", "redis://***@host:6379/0"),
+        ("redis://:hun?ter2@host:6379/0", "redis://***"),
+        ("redis://:hun[ter2@host:6379/0", "redis://***@host:6379/0"),
+        (":hunter2@host:6379/0", "***@host:6379/0"),
         ("redis://host:6379/0?password=hunter2", "redis://host:6379/0"),
         ("redis://host:6379/0", "redis://host:6379/0"),
     ],
 )
 def test_passwords_are_not_shown(url, shown):
     assert without_secrets(url) == shown
+
+
+@pytest.mark.parametrize("password", ["hun/ter2", "hun#ter2", "hun?ter2", "hun[ter2", "12/hunter2", "12#hunter2"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("docket", {"url": "redis://:{}@localhost:6379/0"}),
+        ("celery", {"url": "redis://:{}@localhost:6379/0"}),
+        ("celery", {"url": "amqp://u:{}@localhost", "store": "redis://localhost"}),
+        ("celery", {"url": "amqp://localhost", "store": "redis://u:{}@localhost"}),
+    ],
+)
+async def test_a_password_that_breaks_its_url_is_not_shown(name, options, password):
+    given = {option: url.format(password) for option, url in options.items()}
+    with pytest.raises(ConfigError, match="Percent-encode the password") as refused:
+        async with get_queue(name, **given):
+            pass
+    told = "".join(traceback.format_exception(refused.value))
+    assert "hun" not in told
+    assert "ter2" not in told
 
 
 def test_the_settings_name_a_queue(tmp_path):
@@ -158,11 +188,65 @@ def test_the_settings_name_a_queue(tmp_path):
     assert get_queue(settings=settings).name == "docket"
 
 
-@pytest.mark.parametrize("options", [{"no_such": 1}, {"retry": {"no_such": 1}}, {"lease": 0}, {"url": "http://x"}])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"lees": 3}, r"queues.NAME: unknown setting 'lees'. Known are .*lease.*prefix.*retry.*url"),
+        ({"retry": {"no_such": 1}}, "queues.NAME.retry: unknown setting 'no_such'. Known are attempts, base"),
+        ({"retry": 3}, "queues.NAME.retry: must be a table"),
+        ({"retry": {"attempts": 2.5}}, "queues.NAME.retry: attempts must be a whole number, not 2.5"),
+        ({"retry": {"base": float("inf")}}, "base=inf is out of bounds"),
+        ({"lease": "soon"}, "queues.NAME: lease must be a number, not 'soon'"),
+        ({"lease": True}, "lease must be a number, not True"),
+        ({"lease": 0}, "lease=0 is out of bounds. Choose from 0.5"),
+        ({"keep": float("inf")}, "keep=inf is out of bounds"),
+        ({"resend": float("nan")}, "resend=nan is out of bounds"),
+        ({"most_request": -1}, "most_request=-1 is out of bounds"),
+        ({"most_result": 2.5}, "most_result must be a whole number"),
+        ({"prefix": 3}, "prefix must be text, not int"),
+        ({"url": 5}, "queues.NAME: url must be text, not int"),
+        ({"url": "http://x"}, "is no URL that it knows"),
+    ],
+)
 @pytest.mark.parametrize("name", ["docket", "celery"])
-def test_options_that_cannot_be_used_are_refused(name, options):
-    with pytest.raises(ConfigError):
+def test_options_that_cannot_be_used_are_refused(name, options, told):
+    with pytest.raises(ConfigError, match=told.replace("NAME", name)):
         get_queue(name, **options)
+
+
+@pytest.mark.parametrize("options", [{"store": 5}, {"longest": "1h"}, {"longest": True}])
+def test_the_options_of_a_carrier_have_their_kinds(options):
+    with pytest.raises(ConfigError, match=f"queues.celery: {next(iter(options))} must be"):
+        get_queue("celery", **options)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"attempts": True}, "attempts must be a whole number, not True"),
+        ({"attempts": "3"}, "attempts must be a whole number, not '3'"),
+        ({"attempts": 0}, "attempts=0 is out of bounds. Choose from 1 to 1000"),
+        ({"key": 3}, "key must be text, not int"),
+        ({"key": ""}, "has 1 to 256 characters"),
+        ({"queue": 3}, "queue must be text, not int"),
+        ({"queue": "a b"}, "cannot be a queue's name"),
+        ({"delay": "3"}, "delay must be a number, not '3'"),
+        ({"delay": float("nan")}, "delay=nan is out of bounds"),
+        ({"patience": float("nan")}, "patience=nan is out of bounds"),
+        ({"idempotent": "no"}, "idempotent must be true or false, not str"),
+        ({"headers": {"traceparent": 3}}, "header traceparent must be text, not int"),
+    ],
+)
+async def test_values_of_the_wrong_kind_are_not_submitted(wrong, told):
+    async with get_queue("docket", url="memory://") as queue:
+        with pytest.raises(InvalidRequestError, match=told):
+            await queue.submit("1", **wrong)
+        assert await queue.jobs() == []
+
+
+def test_the_patience_of_a_queue_is_a_number_of_seconds():
+    with pytest.raises(ConfigError, match="patience=nan is out of bounds"):
+        TaskQueue(get_queue("docket", url="memory://").carrier, patience=float("nan"))
 
 
 def test_rabbitmq_needs_a_store():

@@ -359,9 +359,12 @@ class QueueRegistration:
         factory: Called with the options of `[queues.NAME]` that are not the books' own: `url` where one is known,
             and always `prefix`, which keeps queues on one server apart. Imports the heavy module when it is called.
         api_version: The version of the plugin interface that it was written for.
+        options: The factory's own options beside `prefix`, and of each its kind: `str`, `int`, `float` or `bool`. With
+            them, core refuses others by name; without, any are passed on.
     """
 
     name: str
     summary: str
     factory: Callable[[Mapping[str, Any]], Carrier]
     api_version: int = 1
+    options: Mapping[str, type] | None = None

@@ -19,9 +19,10 @@ from xagent_core.abc.queue import (
     ToolResult,
     WorkerInfo,
 )
-from xagent_core.errors import ConfigError, InvalidRequestError, JobNotFoundError
+from xagent_core.errors import InvalidRequestError, JobNotFoundError
 from xagent_core.queueing import scripts
 from xagent_core.queueing.entries import lean, read_event, read_hash, read_job
+from xagent_core.queueing.kinds import CENTURY, check_fields
 from xagent_core.queueing.payload import decode, digest, encode
 from xagent_core.queueing.store import Store
 from xagent_core.types import MIB, ExecutionRequest, ExecutionResult, OutputEvent
@@ -30,6 +31,7 @@ __all__ = ["Books", "BooksConfig", "Claim"]
 
 _COUNTERS: Final = ("submitted", "started", "retried", "finished", "dead", "cancelled")
 _MOST_AT_ONCE: Final = 200
+_LARGEST: Final = 512 * MIB  # what Redis keeps in one string
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +48,7 @@ class BooksConfig:
         most_result: Bytes of a result's JSON.
 
     Raises:
-        ConfigError: A value is too little.
+        ConfigError: A value is of another kind, or out of bounds.
     """
 
     prefix: str = "xagent"
@@ -58,9 +60,9 @@ class BooksConfig:
     most_result: int = 16 * MIB
 
     def __post_init__(self) -> None:
-        for name, least in (("lease", 0.5), ("resend", 1), ("keep", 1), ("keep_dead", 1)):
-            if not getattr(self, name) >= least:
-                raise ConfigError("queue", f"{name}={getattr(self, name)!r} is too little", f"It is at least {least}.")
+        seconds, size = (1, CENTURY), (1, _LARGEST)
+        bounds = {"lease": (0.5, CENTURY), "resend": seconds, "keep": seconds, "keep_dead": seconds}
+        check_fields(self, {**bounds, "most_request": size, "most_result": size}, component="queue")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
+import math
 import re
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -20,9 +22,10 @@ from xagent_core.errors import (
 )
 from xagent_core.plugins import Plugins, load_plugins
 from xagent_core.queueing.books import Books, BooksConfig
+from xagent_core.queueing.kinds import check
 from xagent_core.queueing.observing import named, tell
 from xagent_core.queueing.outages import patiently
-from xagent_core.queueing.retry import RetryPolicy
+from xagent_core.queueing.retry import MOST_ATTEMPTS, RetryPolicy
 from xagent_core.request import RequestArguments, make_request
 from xagent_core.types import ExecutionRequest, ExecutionResult
 
@@ -34,6 +37,8 @@ T = TypeVar("T")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LONGEST_KEY: Final = 256
+_LONGEST_DELAY: Final = 366 * 86_400
+_ANY_TIME: Final = (0.0, math.inf)
 _SEND_SECONDS: Final = 2.0
 _STATES: Final[tuple[JobState, ...]] = ("queued", "running", "finished", "dead", "cancelled")
 
@@ -49,6 +54,9 @@ class TaskQueue:
         retry: When jobs that could not be run are tried again.
         plugins: Their observers are told what happens; by default what is installed.
         patience: Seconds for which `result` and `events` bear a server that is away.
+
+    Raises:
+        ConfigError: The patience is no number of seconds.
     """
 
     def __init__(
@@ -60,6 +68,7 @@ class TaskQueue:
         plugins: Plugins | None = None,
         patience: float = 60.0,
     ) -> None:
+        check("patience", patience, float, _ANY_TIME, component="queue")
         self.carrier = carrier
         self.config = config or BooksConfig()
         self.retry = retry or RetryPolicy()
@@ -141,7 +150,8 @@ class TaskQueue:
         if isinstance(code, ToolCall) and arguments:
             raise TypeError(f"a tool's call takes no further arguments: {', '.join(arguments)}")
         request = code if isinstance(code, ToolCall) else make_request(code, **arguments)
-        self._check(request, queue, key, delay, attempts)
+        self._check(request)
+        _check_values(queue, key, attempts, headers or {}, idempotent=idempotent, delay=delay, patience=patience)
         job_id, given = uuid.uuid4().hex, dict(headers or {})
         seen = named(request, self.plugins)
         self.plugins.observe("xagent_job_submitting", request=seen, queue=queue, headers=given)
@@ -173,17 +183,7 @@ class TaskQueue:
         except QueueError as error:
             logger.warning("job %s is in the books, and its message will be sent by a worker: %s", job.id, error)
 
-    def _check(
-        self, request: ExecutionRequest | ToolCall, queue: str, key: str | None, delay: float, attempts: int | None
-    ) -> None:
-        if _NAME.fullmatch(queue) is None:
-            raise InvalidRequestError("queue", f"{queue!r} cannot be a queue's name", "Use letters, digits, _ . -")
-        if key is not None and not 0 < len(key) <= _LONGEST_KEY:
-            raise InvalidRequestError("queue", f"an idempotency key has 1 to {_LONGEST_KEY} characters")
-        if not 0 <= delay <= 366 * 86_400:
-            raise InvalidRequestError("queue", f"delay={delay!r} is out of bounds", "Choose from 0 to a year.")
-        if attempts is not None and not 1 <= attempts <= 1000:
-            raise InvalidRequestError("queue", f"attempts={attempts!r} is out of bounds", "Choose from 1 to 1000.")
+    def _check(self, request: ExecutionRequest | ToolCall) -> None:
         longest = self.carrier.longest
         timeout = request.limits.timeout if isinstance(request, ExecutionRequest) else None
         if longest is not None and timeout is not None and timeout > longest:
@@ -328,6 +328,34 @@ class TaskQueue:
             QueueUnavailableError: The server does not answer.
         """
         return await self.books.stats()
+
+
+def _check_values(
+    queue: str,
+    key: str | None,
+    attempts: int | None,
+    headers: Mapping[str, str],
+    *,
+    idempotent: bool,
+    delay: float,
+    patience: float,
+) -> None:
+    refuse = functools.partial(check, component="queue", error=InvalidRequestError)
+    refuse("queue", queue, str)
+    if _NAME.fullmatch(queue) is None:
+        raise InvalidRequestError("queue", f"{queue!r} cannot be a queue's name", "Use letters, digits, _ . -")
+    if key is not None:
+        refuse("key", key, str)
+        if not 0 < len(key) <= _LONGEST_KEY:
+            raise InvalidRequestError("queue", f"an idempotency key has 1 to {_LONGEST_KEY} characters")
+    if attempts is not None:
+        refuse("attempts", attempts, int, (1, MOST_ATTEMPTS))
+    for name, value in headers.items():
+        refuse("a header's name", name, str)
+        refuse(f"header {name}", value, str)
+    refuse("idempotent", idempotent, bool)
+    refuse("delay", delay, float, (0, _LONGEST_DELAY))
+    refuse("patience", patience, float, _ANY_TIME)
 
 
 def _result_of(job: Job) -> ExecutionResult | ToolResult:

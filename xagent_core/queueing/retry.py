@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Final
 
 from xagent_core.abc.queue import JobFailure
 from xagent_core.errors import (
@@ -16,8 +17,11 @@ from xagent_core.errors import (
     SandboxLostError,
     XAgentError,
 )
+from xagent_core.queueing.kinds import CENTURY, check_fields
 
-__all__ = ["RetryPolicy", "failure_of"]
+__all__ = ["MOST_ATTEMPTS", "RetryPolicy", "failure_of"]
+
+MOST_ATTEMPTS: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +38,7 @@ class RetryPolicy:
         most: Seconds that a wait never exceeds.
 
     Raises:
-        ConfigError: A value is too little.
+        ConfigError: A value is of another kind, or out of bounds.
     """
 
     attempts: int = 3
@@ -43,9 +47,9 @@ class RetryPolicy:
     most: float = 60.0
 
     def __post_init__(self) -> None:
-        for name, least in (("attempts", 1), ("base", 0), ("factor", 1), ("most", 0)):
-            if not getattr(self, name) >= least:
-                raise ConfigError("retry", f"{name}={getattr(self, name)!r} is too little", f"It is at least {least}.")
+        seconds = (0, CENTURY)
+        bounds = {"attempts": (1, MOST_ATTEMPTS), "base": seconds, "factor": (1, 1000), "most": seconds}
+        check_fields(self, bounds, component="retry")
 
     def delay(self, attempt: int) -> float:
         """Seconds to wait after the attempt of that number has failed."""

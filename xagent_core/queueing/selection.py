@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
-from xagent_core.config import Settings, load_settings
+from xagent_core.config import Settings, blamed_on, check_known, load_settings
 from xagent_core.errors import ConfigError
 from xagent_core.plugins import Plugins, load_plugins
 from xagent_core.queueing.books import BooksConfig
+from xagent_core.queueing.kinds import check
 from xagent_core.queueing.queue import TaskQueue
 from xagent_core.queueing.retry import RetryPolicy
 
@@ -46,11 +48,17 @@ def get_queue(
     given: dict[str, Any] = {**settings.queues.get(registration.name, {}), **options}
     if url or settings.queue_url:
         given["url"] = url or settings.queue_url
-    known = {field.name for field in dataclasses.fields(BooksConfig)}
-    place = f"queues.{registration.name}"
+    known = [field.name for field in fields(BooksConfig)]
+    place, own = f"queues.{registration.name}", registration.options
+    if own is not None:
+        check_known(given, (*known, "retry", *own), place)
+    with blamed_on(place):
+        config = BooksConfig(**{key: given.pop(key) for key in known if key in given})
+        for key, value in given.items():
+            if own is not None and key in own:
+                check(key, value, own[key], component=place)
+    retry = _retry(given.pop("retry", {}), f"{place}.retry")
     try:
-        config = BooksConfig(**{key: given.pop(key) for key in known & given.keys()})
-        retry = RetryPolicy(**given.pop("retry", {}))
         carrier = registration.factory({**given, "prefix": config.prefix})
     except ImportError as error:
         distribution = plugins.queues.distribution(registration.name)
@@ -60,3 +68,11 @@ def get_queue(
     except TypeError as error:
         raise ConfigError(place, f"an option cannot be used: {error}") from error
     return TaskQueue(carrier, config=config, retry=retry, plugins=plugins)
+
+
+def _retry(table: object, place: str) -> RetryPolicy:
+    if not isinstance(table, Mapping):
+        raise ConfigError(place, "must be a table")
+    check_known(table, (field.name for field in fields(RetryPolicy)), place)
+    with blamed_on(place):
+        return RetryPolicy(**table)

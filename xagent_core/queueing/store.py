@@ -8,14 +8,16 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from xagent_core.errors import ConfigError, QueueError, QueueUnavailableError
 
-__all__ = ["Store", "without_secrets"]
+__all__ = ["Store", "check_url", "without_secrets"]
 
 _SECONDS: Final = 10.0
 _START_IT: Final = "Start it, or mend XAGENT_QUEUE_URL."
+_WRITE: Final = "Write redis://, rediss:// or unix://."
+_ENCODE: Final = "Percent-encode the password: / as %2F, # as %23, ? as %3F, @ as %40."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +49,7 @@ class Store:
         Raises:
             ConfigError: It is no such URL, or redis-py is not installed.
         """
+        check_url(url, "queue")
         try:
             from redis.asyncio import Redis
             from redis.asyncio.retry import Retry
@@ -59,8 +62,9 @@ class Store:
             # Retrying is for callers, who know how long they care to wait.
             # How long to wait for an answer is for each call, some of which block.
             client = Redis.from_url(url, socket_connect_timeout=5, socket_timeout=None, retry=Retry(NoBackoff(), 0))
-        except ValueError as error:
-            raise ConfigError("queue", f"{without_secrets(url)} is no URL of a Redis: {error}") from error
+        except ValueError:
+            # Without the cause, which may quote the password.
+            raise ConfigError("queue", f"{without_secrets(url)} is no URL of a Redis", f"{_WRITE} {_ENCODE}") from None
         return cls(client=client, place=without_secrets(url))
 
     def now(self) -> str:
@@ -118,11 +122,35 @@ class Store:
             await self.client.aclose()
 
 
+def check_url(url: str, component: str) -> None:
+    """Refuses a URL that its password breaks, of which a part would count as the host or as its port.
+
+    Args:
+        url: A server's URL.
+        component: Who refuses it.
+
+    Raises:
+        ConfigError: It is such a URL; the error does not have the password.
+    """
+    try:
+        parts = urlsplit(url)
+        _port = parts.port  # which is read now, and may be none
+        rest = parts.path + parts.fragment + parts.query.partition("=")[0]
+        broken = "@" in rest and parts.scheme != "unix"
+    except ValueError:  # it quotes the password
+        broken = True
+    if broken:
+        raise ConfigError(component, f"{without_secrets(url)} cannot be read as a URL", _ENCODE)
+
+
 def without_secrets(url: str) -> str:
-    """The URL without its password, for errors and logs."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return urlunsplit(parts._replace(query=""))
-    user, _, host = parts.netloc.rpartition("@")
-    name = user.partition(":")[0]
-    return urlunsplit(parts._replace(netloc=f"{name}:***@{host}", query=""))
+    """The URL without what may be secret, for errors and logs.
+
+    By text: nobody knows where in a URL that cannot be parsed the password ends, but that it is before the last `@`.
+    """
+    scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
+    place, _, query = rest.partition("?")
+    if "@" in query:
+        return f"{scheme}{mark}***"
+    _, at, place = place.rpartition("@")
+    return f"{scheme}{mark}{'***@' if at else ''}{place}"

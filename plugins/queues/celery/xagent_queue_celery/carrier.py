@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import re
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
@@ -12,7 +13,7 @@ from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
 
 from xagent_core import Carrier, ConfigError, Delivery, QueueUnavailableError
-from xagent_core.queueing.store import Store, without_secrets
+from xagent_core.queueing.store import Store, check_url, without_secrets
 from xagent_queue_celery.app import TASK, declared, make_app, queue_name
 from xagent_queue_celery.consumer import THREADS, Consumer
 
@@ -52,6 +53,8 @@ class CeleryCarrier(Carrier):
             raise ConfigError(
                 "queue celery", f"{without_secrets(url)} is no URL that it knows", "Use redis:// or amqp://."
             )
+        for server in (*re.split(r";(?=\w+://)", url), *([store] if store else [])):  # a broker may be a list
+            check_url(server, "queue celery")
         if store is None and not url.startswith(_REDIS):
             raise ConfigError(
                 "queue celery",

@@ -17,4 +17,6 @@ def _carrier(options: Mapping[str, Any]) -> Carrier:
 @hookimpl
 def xagent_register_queues() -> list[QueueRegistration]:
     """The queue `celery`."""
-    return [QueueRegistration(name="celery", summary="Celery, on Redis or RabbitMQ", factory=_carrier)]
+    options = {"url": str, "store": str, "longest": float}
+    summary = "Celery, on Redis or RabbitMQ"
+    return [QueueRegistration(name="celery", summary=summary, factory=_carrier, options=options)]

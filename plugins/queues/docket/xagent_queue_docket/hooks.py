@@ -18,4 +18,4 @@ def _carrier(options: Mapping[str, Any]) -> Carrier:
 def xagent_register_queues() -> list[QueueRegistration]:
     """The queue `docket`."""
     summary = "docket: in one process (memory://), or across machines by Redis"
-    return [QueueRegistration(name="docket", summary=summary, factory=_carrier)]
+    return [QueueRegistration(name="docket", summary=summary, factory=_carrier, options={"url": str})]

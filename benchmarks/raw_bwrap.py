@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +16,7 @@ from xagent_bubblewrap.seccomp import compile_filter
 
 from benchmarks.subjects import SAMPLES, settings
 from xagent_core.abc.backend import SandboxSpec
-from xagent_core.benchmark.subjects import Subject, completed
+from xagent_core.benchmark.subjects import Subject, completed, timed
 from xagent_core.errors import BackendUnavailableError
 from xagent_core.owner import Owner
 
@@ -25,7 +24,6 @@ __all__ = ["LIMITED", "LimitedBwrap", "RawBwrap", "bwrap_loop"]
 
 LIMITED: Final = "bwrap with limits"
 """The loop, and the row, that has a sandbox's settings."""
-
 
 _NAMESPACES: Final = (
     *("--unshare-all", "--unshare-user", "--disable-userns", "--uid", "1000", "--gid", "1000"),
@@ -86,7 +84,7 @@ class LimitedBwrap(Subject):
 def _timed(limits: _Limits) -> float:
     with contextlib.ExitStack() as after:
         began = time.perf_counter()
-        _check_run(after.enter_context(limits.held("echo", "1")))
+        timed(after.enter_context(limits.held("echo", "1")), output="1")
         return time.perf_counter() - began
 
 
@@ -148,16 +146,10 @@ def bwrap_loop(spec: SandboxSpec | None) -> Iterator[Callable[[], float]]:
         def turn() -> float:
             began = time.perf_counter()
             with limits.held() if limits else contextlib.nullcontext(_bwrap()) as command:
-                _check_run(command)
+                timed(command, output="1")
             return time.perf_counter() - began
 
         yield turn
-
-
-def _check_run(command: Sequence[str]) -> None:
-    output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
-    if output.strip() != b"1":
-        raise RuntimeError(f"bwrap's program printed {output[:80]!r} instead of 1")
 
 
 def _bwrap(*command: str, limits: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import json
 import secrets
 import subprocess
 import time
+from abc import abstractmethod
 from typing import Any, Final
 
 from docker.api import APIClient
@@ -21,23 +22,19 @@ from xagent_core.abc.backend import SandboxSpec
 from xagent_core.benchmark.subjects import Subject, completed
 from xagent_core.config import PoolConfig
 
-__all__ = ["NO_NETWORK", "DockerRun", "RawDocker", "SdkLoop", "image_and_spec", "sdk_run"]
+__all__ = ["NO_NETWORK", "DockerRun", "RawContainer", "RawDocker", "SdkLoop", "image_and_spec", "sdk_run"]
 
 _LABELS: Final = {"xagent-bench": "true"}
 _PYTHON: Final = ("python3", "-c", SAMPLES["python"].code)
 
 
-class RawDocker(Subject):
+class RawContainer(Subject):
     """Create, attach, start, with the settings of a sandbox: what one costs at least. Nothing is run in it."""
 
-    group = "docker"
     name = "create, attach, start"
-
-    def __init__(self, image: str, spec: SandboxSpec) -> None:
-        self._config = container_config(
-            spec, image=image, volumes=(), labels=_LABELS, runtime=None, network="bridge"
-        ) | {"Entrypoint": ["sh", "-c", "read -r line"]}
-        self._client = _client()
+    command = ("sh", "-c", "read -r line")
+    attaching: Any
+    """A client of Docker's SDK."""
 
     async def once(self) -> float:
         """Makes one, and removes it outside of the time."""
@@ -45,15 +42,51 @@ class RawDocker(Subject):
 
     def _once(self) -> float:
         began = time.perf_counter()
-        container = self._client.create_container_from_config(self._config, f"xagent-bench-{secrets.token_hex(6)}")
+        container = self.create(f"xagent-bench-{secrets.token_hex(6)}")
         try:
-            streams = self._client.attach_socket(container, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
-            self._client.start(container)
+            streams = self.attaching.attach_socket(container, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+            self.start(container)
             seconds = time.perf_counter() - began
             streams.close()
         finally:
-            self._client.remove_container(container, force=True)
+            self.remove(container)
         return seconds
+
+    @abstractmethod
+    def create(self, name: str) -> str:
+        """Creates a container; its id."""
+
+    @abstractmethod
+    def start(self, container: str) -> None:
+        """Starts it."""
+
+    @abstractmethod
+    def remove(self, container: str) -> None:
+        """Removes it by force."""
+
+
+class RawDocker(RawContainer):
+    """The SDK's requests."""
+
+    group = "docker"
+
+    def __init__(self, image: str, spec: SandboxSpec) -> None:
+        self._config = container_config(
+            spec, image=image, volumes=(), labels=_LABELS, runtime=None, network="bridge"
+        ) | {"Entrypoint": list(self.command)}
+        self.attaching = self._client = _client()
+
+    def create(self, name: str) -> str:
+        """Creates a container; its id."""
+        return str(self._client.create_container_from_config(self._config, name)["Id"])
+
+    def start(self, container: str) -> None:
+        """Starts it."""
+        self._client.start(container)
+
+    def remove(self, container: str) -> None:
+        """Removes it by force."""
+        self._client.remove_container(container, force=True)
 
     async def close(self) -> None:
         """Closes the connections."""

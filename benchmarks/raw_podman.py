@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
 import tempfile
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from podman.api import APIClient
 from xagent_podman.container import container_spec, write_profile
 from xagent_podman.endpoint import find_endpoint, wake
 
-from benchmarks.raw_docker import RawDocker
+from benchmarks.raw_docker import RawContainer
 from benchmarks.subjects import SAMPLES, settings
 from xagent_core.benchmark.subjects import Subject, completed
 
@@ -29,11 +28,10 @@ _AFTERMATH_SECONDS: Final = 0.3
 _JSON: Final = {"Content-Type": "application/json"}
 
 
-class RawPodman(Subject):
-    """Create, attach, start, with the settings of a sandbox: what one costs at least. Nothing is run in it."""
+class RawPodman(RawContainer):
+    """Podman's own requests; its package cannot attach."""
 
     group = "podman"
-    name = RawDocker.name
 
     def __init__(self) -> None:
         self._open = contextlib.ExitStack()
@@ -49,11 +47,10 @@ class RawPodman(Subject):
             labels={"xagent-bench": "true"},
             profile=write_profile(Path(folder)),
             network="",
-        ) | {"entrypoint": ["sh", "-c", "read -r line"], "command": []}
+        ) | {"entrypoint": list(self.command), "command": []}
         await self.settle()
         self._client = self._open.enter_context(APIClient(base_url=self._endpoint.url, version="4.0.0"))
-        # Podman's own package cannot attach.
-        self._streams = self._open.enter_context(
+        self.attaching = self._open.enter_context(
             contextlib.closing(DockerClient(base_url=self._endpoint.url, version="1.41"))
         )
 
@@ -61,25 +58,21 @@ class RawPodman(Subject):
         """Sees that the service runs: one that nobody uses ends."""
         await asyncio.to_thread(wake, self._endpoint)
 
-    async def once(self) -> float:
-        """Makes one, and removes it outside of the time."""
-        return await asyncio.to_thread(self._once)
+    def create(self, name: str) -> str:
+        """Creates a container; its id."""
+        document = json.dumps(self._document | {"name": name})
+        return str(self._post("containers/create", data=document, headers=_JSON).json()["Id"])
 
-    def _once(self) -> float:
-        began = time.perf_counter()
-        document = json.dumps(self._document | {"name": f"xagent-bench-{secrets.token_hex(6)}"})
-        container = self._post("containers/create", data=document, headers=_JSON).json()["Id"]
-        try:
-            streams = self._streams.attach_socket(container, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
-            self._post(f"containers/{container}/start")
-            seconds = time.perf_counter() - began
-            streams.close()
-        finally:
-            force = {"force": "true", "v": "true", "timeout": "0"}
-            self._client.delete(f"containers/{container}", params=force).raise_for_status()
-            # Its monitor cleans up a little longer than the answer takes: that is not the next subject's time.
-            time.sleep(_AFTERMATH_SECONDS)
-        return seconds
+    def start(self, container: str) -> None:
+        """Starts it."""
+        self._post(f"containers/{container}/start")
+
+    def remove(self, container: str) -> None:
+        """Removes it by force."""
+        force = {"force": "true", "v": "true", "timeout": "0"}
+        self._client.delete(f"containers/{container}", params=force).raise_for_status()
+        # Its monitor cleans up a little longer than the answer takes: that is not the next subject's time.
+        time.sleep(_AFTERMATH_SECONDS)
 
     def _post(self, path: str, **keywords: Any) -> Any:
         response = self._client.post(path, **keywords)

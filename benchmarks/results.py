@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.footprint import Footprint
 from benchmarks.raw_bwrap import LimitedBwrap
-from benchmarks.raw_docker import RawDocker
+from benchmarks.raw_docker import RawContainer
 from benchmarks.throughput import Pace, Sustained
 from xagent_core.benchmark.measure import Key, Latency
 
@@ -43,5 +43,5 @@ class Results:
 
     def raw(self, backend: str) -> Latency | None:
         """What a sandbox of this engine costs at least, with nothing run in it."""
-        name = LimitedBwrap.name if backend == LimitedBwrap.group else RawDocker.name
+        name = LimitedBwrap.name if backend == LimitedBwrap.group else RawContainer.name
         return self.latencies.get((backend, "python", name))

@@ -50,15 +50,17 @@ class Plan:
     Attributes:
         program: What to run.
         spec: The sandbox that it needs.
-        cold: The sandbox to start for it when none stands by: without an interpreter that waits, since it would only
-            have to wait for that.
         limits: What core holds.
     """
 
     program: Program
     spec: SandboxSpec
-    cold: SandboxSpec
     limits: JobLimits
+
+    @property
+    def cold(self) -> SandboxSpec:
+        """The sandbox to start for it when none stands by, without an interpreter that waits for its source."""
+        return replace(self.spec, command=guest_command())
 
 
 def plan(
@@ -112,26 +114,24 @@ def plan(
     source = program.source_name
     if clash := next((f.path for f in request.files if f"{f.path}/".startswith(f"{source}/")), None):
         raise InvalidRequestError("request", f"input file {clash!r} would replace the program {source!r}")
-    cold = SandboxSpec(
-        command=guest_command(),
-        language=language.name,
-        image=language.image,
-        executables=language.executables,
-        packages=language.packages,
-        # A standby interpreter has started before the job's environment comes.
-        env=(*BASE_ENV, *(program.env.items() if program.standby else ())),
-        memory=limits.memory or 0,
-        cpus=limits.cpus or 0.0,
-        processes=limits.processes or 0,
-        scratch=scratch,
-        scratch_exec=language.needs.exec,
-        network=request.network,
-        unenforced=tuple(name for name in _SANDBOX_LIMITS if name not in capabilities.limits),
-    )
     return Plan(
         program=program,
-        spec=replace(cold, command=guest_command(source_name=program.source_name, standby=program.standby)),
-        cold=cold,
+        spec=SandboxSpec(
+            command=guest_command(source_name=program.source_name, standby=program.standby),
+            language=language.name,
+            image=language.image,
+            executables=language.executables,
+            packages=language.packages,
+            # A standby interpreter has started before the job's environment comes.
+            env=(*BASE_ENV, *(program.env.items() if program.standby else ())),
+            memory=limits.memory or 0,
+            cpus=limits.cpus or 0.0,
+            processes=limits.processes or 0,
+            scratch=scratch,
+            scratch_exec=language.needs.exec,
+            network=request.network,
+            unenforced=tuple(name for name in _SANDBOX_LIMITS if name not in capabilities.limits),
+        ),
         limits=JobLimits(timeout=limits.timeout or 0.0, output=limits.output or 0, collect=limits.collect or 0),
     )
 

@@ -61,8 +61,8 @@ class Session:
         self._spec = planned.cold
         if self._kernel is not None:
             # The kernel's process is there before a call's environment could come.
-            env = tuple((dict(planned.cold.env) | dict(language.env)).items())
-            self._spec = replace(planned.cold, command=kernel_command(self._kernel), env=env)
+            env = tuple((dict(self._spec.env) | dict(language.env)).items())
+            self._spec = replace(self._spec, command=kernel_command(self._kernel), env=env)
         self._lease: contextlib.AbstractAsyncContextManager[Sandbox] | None = None
         self._sandbox: Sandbox | None = None
         self._busy = asyncio.Lock()

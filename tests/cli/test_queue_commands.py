@@ -205,12 +205,16 @@ def health(port):
         return None
 
 
+def says(port, status, word):
+    return (answer := health(port)) is not None and (answer[0], answer[1]["status"]) == (status, word)
+
+
 def test_health(queued):
     port = free_port()
     worker = queued.start("worker", "--health", str(port))
     try:
         # It listens before it has reached the queue for the first time.
-        until(lambda: (health(port) or [503])[0] == 200)
+        until(lambda: says(port, 200, "ok"))
         _, said = health(port)
         assert (said["status"], said["worker"]["backend"]) == ("ok", "fake")
     finally:
@@ -226,15 +230,12 @@ def test_the_health_of_a_scaler_whose_server_is_away(queued, tmp_path):
     server.start()
     scaler = queued.start("worker", "--autoscale", "1:2", "--health", str(port))
 
-    def says(status, word):
-        return (answer := health(port)) is not None and (answer[0], answer[1]["status"]) == (status, word)
-
     try:
-        until(lambda: says(200, "ok"))
+        until(lambda: says(port, 200, "ok"))
         server.kill()
-        until(lambda: says(503, "away"))
+        until(lambda: says(port, 503, "away"))
         server.start()
-        until(lambda: says(200, "ok"))
+        until(lambda: says(port, 200, "ok"))
     finally:
         scaler.send_signal(signal.SIGTERM)
         scaler.communicate(timeout=60)

@@ -15,15 +15,8 @@ from xagent_core import WorkerInfo, hookimpl
 from xagent_core.queueing import fleet as module
 from xagent_core.queueing.fleet import Fleet
 from xagent_core.queueing.scaling import ScalingConfig
-from xagent_core.testing.queues.rig import Rig
 
 SLEEPS = "import time; time.sleep(600)"
-
-
-@pytest.fixture
-async def rig():
-    async with Rig.made("docket", {"url": "memory://"}) as rig:
-        yield rig
 
 
 @pytest.fixture

@@ -7,14 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from xagent_core import Language, hookimpl
-from xagent_core.testing.queues.rig import Rig
 from xagent_core.testing.queues.worker import LANGUAGE, program
-
-
-@pytest.fixture
-async def rig():
-    async with Rig.made("docket", {"url": "memory://"}) as rig:
-        yield rig
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from xagent_core.cli.interrupt import interruptible, run_interruptible
 from xagent_core.cli.report import JSON_OPTION, note, print_json, print_table
 
 if TYPE_CHECKING:
+    from xagent_core.queueing.queue import TaskQueue
     from xagent_core.testing.check import Checked, Subject
 
 __all__ = ["check"]
@@ -34,6 +35,7 @@ def check(
     from xagent_core.config import load_settings
     from xagent_core.errors import PluginError
     from xagent_core.plugins import load_plugins
+    from xagent_core.queueing.selection import get_queue
 
     try:
         from xagent_core.testing.check import find_subjects, run_suites
@@ -42,13 +44,14 @@ def check(
             "plugins check", f"a dependency is missing: {error}", "pip install 'xagent-core[testing]'"
         ) from error
 
-    plugins = load_plugins(load_settings().disabled_plugins)
+    settings = load_settings()
+    plugins = load_plugins(settings.disabled_plugins)
     # What is not there is one error now, and not one of every test.
     backend = backend and plugins.backends[backend].name
     subjects = [_with_options(subject, backend=backend, url=url) for subject in find_subjects(plugins, name)]
     for subject in subjects:
         if subject.kind == "queue":
-            run_interruptible(_ask(subject.name, url))
+            run_interruptible(_ask(get_queue(subject.name, url=url or None, settings=settings, plugins=plugins)))
     note(f"running the suites of {', '.join(map(str, subjects))}")
     # While they run, pytest has taken the descriptor of stderr.
     with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace") as out, interruptible():
@@ -61,10 +64,8 @@ def check(
     raise typer.Exit(1 if counts["failed"] or not counts["passed"] else 0)
 
 
-async def _ask(name: str, url: str) -> None:
-    from xagent_core.queueing.selection import get_queue
-
-    async with get_queue(name, url=url or None) as queue:
+async def _ask(queue: TaskQueue) -> None:
+    async with queue:
         await queue.stats()
 
 

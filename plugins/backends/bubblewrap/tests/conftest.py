@@ -23,13 +23,18 @@ LANGUAGES = (
 )
 
 
-@pytest.fixture
-def plugins() -> Plugins:
+def own_plugins() -> Plugins:
+    """The languages of these tests, and nothing that is installed."""
     found = Plugins()
     module = SimpleNamespace(xagent_register_languages=hookimpl(lambda: LANGUAGES))
     found.add("test", "test", "0", lambda: module)
     assert not found.failures
     return found
+
+
+@pytest.fixture
+def plugins() -> Plugins:
+    return own_plugins()
 
 
 @pytest.fixture

@@ -115,16 +115,11 @@ def test_nothing_outlives_an_owner_that_is_killed(tmp_path: Path, groups_of: Cal
         import asyncio, sys
         sys.path.insert(0, sys.argv[1])
         import conftest
-        from types import SimpleNamespace
         from xagent_bubblewrap.backend import BubblewrapBackend
-        from xagent_core import Engine, PoolConfig, hookimpl
-        from xagent_core.plugins import Plugins
+        from xagent_core import Engine, PoolConfig
 
         async def main():
-            plugins = Plugins()
-            module = SimpleNamespace(xagent_register_languages=hookimpl(lambda: conftest.LANGUAGES))
-            plugins.add("test", "test", "0", lambda: module)
-            async with Engine(BubblewrapBackend(), plugins=plugins, pool=PoolConfig(ready=1)) as engine:
+            async with Engine(BubblewrapBackend(), plugins=conftest.own_plugins(), pool=PoolConfig(ready=1)) as engine:
                 async for event in engine.stream("echo running; sleep 321.5 & sleep 321.5", language="sh"):
                     machine = await engine.backend._opened()
                     print(machine.launcher.pid, int(machine.tree is not None), flush=True)

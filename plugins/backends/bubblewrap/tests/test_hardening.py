@@ -135,16 +135,11 @@ async def test_signals_and_masks_are_as_a_program_expects(ignored_signals: None,
 def test_no_mount_follows_the_host_which_may_have_all_of_its_own_shared() -> None:
     script = textwrap.dedent("""\
         import asyncio, conftest
-        from types import SimpleNamespace
         from xagent_bubblewrap.backend import BubblewrapBackend
-        from xagent_core import Engine, PoolConfig, hookimpl
-        from xagent_core.plugins import Plugins
+        from xagent_core import Engine, PoolConfig
 
         async def main():
-            plugins = Plugins()
-            module = SimpleNamespace(xagent_register_languages=hookimpl(lambda: conftest.LANGUAGES))
-            plugins.add("test", "test", "0", lambda: module)
-            async with Engine(BubblewrapBackend(), plugins=plugins, pool=PoolConfig(ready=0)) as engine:
+            async with Engine(BubblewrapBackend(), plugins=conftest.own_plugins(), pool=PoolConfig(ready=0)) as engine:
                 print((await engine.execute("cat /proc/self/mountinfo", language="sh")).output)
 
         asyncio.run(main())

@@ -16,6 +16,7 @@ import pytest
 from tests.backends import EACH_BACKEND, containers, descendants, groups_of
 from xagent_core import Engine, ExecutionRequest, PoolConfig
 from xagent_core.owner import Owner
+from xagent_core.testing.backends.common import answers
 
 pytestmark = pytest.mark.slow
 
@@ -72,8 +73,7 @@ async def test_nothing_of_a_killed_owner_is_left_and_others_live_on(backend, mon
             await neighbour.backend.reap()
             assert left_by(backend, owners, created=True) == []
 
-            await sandbox.send(b"echo alive >&4\n")
-            assert await sandbox.receive() == ("stdout", b"alive\n")
+            assert await answers(sandbox)
         finally:
             await sandbox.kill()
 

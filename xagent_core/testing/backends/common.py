@@ -28,7 +28,17 @@ from xagent_core.testing.pytest_plugin import give_up
 from xagent_core.testing.suite import Conformance, required_fixture
 from xagent_core.types import ExecutionRequest, StreamName
 
-__all__ = ["BackendSource", "BackendSuite", "gone", "make_backend", "new_mark", "read_until", "spec_of", "started"]
+__all__ = [
+    "BackendSource",
+    "BackendSuite",
+    "answers",
+    "gone",
+    "make_backend",
+    "new_mark",
+    "read_until",
+    "spec_of",
+    "started",
+]
 
 BackendSource = str | Callable[..., Backend]
 """A backend's registered name, or what makes one: the class, or a `functools.partial` of it."""

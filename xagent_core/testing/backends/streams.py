@@ -74,7 +74,7 @@ class StreamConformance(BackendSuite, suite=True):
         """One line on stderr arrives beside an endless stdout."""
         chatty = "(while :; do echo chat; done) & sleep 0.2; echo here >&2; wait"
         async with started(engine, "sh", "-c", chatty) as sandbox:
-            seen = await read_until(sandbox, lambda seen: bool(seen["stderr"]))
+            seen = await read_until(sandbox, lambda seen: b"\n" in seen["stderr"])
         assert seen["stderr"] == b"here\n"
 
     async def test_who_writes_waits_while_nobody_reads_and_learns_of_the_end(self, engine: Engine) -> None:

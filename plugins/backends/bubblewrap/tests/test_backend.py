@@ -18,6 +18,7 @@ from xagent_bubblewrap.backend import BubblewrapBackend
 
 from xagent_core import Engine, SandboxLostError, SandboxStartError
 from xagent_core.abc.backend import SandboxSpec
+from xagent_core.testing.backends.common import answers
 from xagent_core.types import ExecutionRequest
 
 pytestmark = pytest.mark.engine("bubblewrap")
@@ -88,8 +89,7 @@ async def test_the_backend_recovers_from_the_end_of_its_fork_server(engine: Engi
     backend = engine.backend
     assert isinstance(backend, BubblewrapBackend)
     running = await backend.start(spec_of(engine))
-    await running.send(b"echo up >&4\n")
-    assert await running.receive() == ("stdout", b"up\n")
+    assert await answers(running)
     os.kill((await backend._opened()).launcher.pid, signal.SIGKILL)
     async with asyncio.timeout(5):
         assert await running.receive() is None  # its sandboxes end with it

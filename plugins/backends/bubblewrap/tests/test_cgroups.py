@@ -14,6 +14,7 @@ from xagent_bubblewrap.cgroups import find_tree, folder_name
 
 from xagent_core import Engine
 from xagent_core.owner import Owner
+from xagent_core.testing.backends.common import answers
 from xagent_core.types import MIB, ExecutionRequest
 
 
@@ -124,8 +125,7 @@ async def test_a_real_group_holds_a_sandbox_and_goes_with_it(engine: Engine) -> 
     sandbox = await engine.backend.start(engine.plan(ExecutionRequest(code="", language="sh")).spec)
     folders = [Path(path) for path, _, _ in os.walk("/sys/fs/cgroup") if path.endswith(f"/{sandbox.id}")]
     assert folders
-    await sandbox.send(b"echo up >&4\n")
-    assert await sandbox.receive() == ("stdout", b"up\n")
+    assert await answers(sandbox)
     for folder in folders:
         pids = (folder / "cgroup.procs").read_text().split()
         assert {_name(pid) for pid in pids} == {"bwrap", "sh"}
@@ -193,6 +193,5 @@ async def test_the_reaper_removes_what_a_dead_owner_left_and_nothing_else(engine
     # The reaper of another test may have been first.
     assert not [line for line in lines if ours.name in line]
     assert ours.exists()
-    await sandbox.send(b"echo alive >&4\n")
-    assert await sandbox.receive() == ("stdout", b"alive\n")
+    assert await answers(sandbox)
     await sandbox.kill()

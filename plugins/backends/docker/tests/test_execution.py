@@ -15,6 +15,7 @@ from docker.api import APIClient
 from xagent_docker.backend import DockerBackend
 
 from xagent_core import Engine, InputFile
+from xagent_core.testing.backends.common import answers
 from xagent_core.types import ExecutionRequest, Limits
 
 pytestmark = pytest.mark.engine("docker")
@@ -54,9 +55,10 @@ async def test_an_image_without_a_tmp_folder_will_do(engine: Engine, client: API
     try:
         spec = engine.plan(ExecutionRequest(code="", language="test-sh")).spec
         sandbox = await engine.backend.start(dataclasses.replace(spec, image="xagent-test:no-tmp"))
-        await sandbox.send(b"echo lives >&4\n")
-        assert await sandbox.receive() == ("stdout", b"lives\n")
-        await sandbox.kill()
+        try:
+            assert await answers(sandbox)
+        finally:
+            await sandbox.kill()
     finally:
         client.remove_image("xagent-test:no-tmp")
 

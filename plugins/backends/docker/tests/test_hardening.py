@@ -11,6 +11,7 @@ from docker.api import APIClient
 from xagent_docker.backend import DockerBackend
 
 from xagent_core import Engine, SandboxStartError
+from xagent_core.testing.backends.common import read_until
 from xagent_core.types import MIB, ExecutionRequest
 
 pytestmark = pytest.mark.engine("docker")
@@ -88,7 +89,7 @@ async def test_a_volume_of_the_image_is_no_way_to_the_hosts_disk(engine: Engine,
         sandbox = await engine.backend.start(dataclasses.replace(spec, image="xagent-test-volume:1"))
         try:
             await sandbox.send(b"(echo >/data/x) && echo written >&4 || echo refused >&4\n")
-            assert await sandbox.receive() == ("stdout", b"refused\n")
+            assert (await read_until(sandbox, lambda seen: b"\n" in seen["stdout"]))["stdout"] == b"refused\n"
             assert client.inspect_container(sandbox.id)["Mounts"] == []
         finally:
             await sandbox.kill()

@@ -17,6 +17,7 @@ from xagent_core import (
     SandboxLostError,
     get_backend,
 )
+from xagent_core.types import MIB
 
 
 class GoodSandbox(Sandbox):
@@ -70,7 +71,7 @@ class GoodBackend(Backend):
 
 
 class Buffering(GoodBackend):
-    """Fetches output whether or not anybody asks."""
+    """Fetches a lot of output whether or not anybody asks."""
 
     class sandbox(GoodSandbox):  # noqa: N801
         def __init__(self, inner):
@@ -79,12 +80,15 @@ class Buffering(GoodBackend):
             self.reading = asyncio.create_task(self.read())
 
         async def read(self):
-            while piece := await self.inner.receive():
+            fetched = 0
+            while fetched < 32 * MIB and (piece := await self.inner.receive()):
                 self.pieces.put_nowait(piece)
-            self.pieces.put_nowait(None)
+                fetched += len(piece[1])
 
         async def receive(self):
-            return await self.pieces.get()
+            while self.pieces.empty() and not self.reading.done():
+                await asyncio.sleep(0.01)
+            return await self.inner.receive() if self.pieces.empty() else self.pieces.get_nowait()
 
 
 class Merging(GoodBackend):
@@ -279,7 +283,7 @@ class Outlives(GoodBackend):
         mark = next((word for word in spec.command if word.startswith("xagent-mark")), "")
         if mark:
             self.outside = await asyncio.create_subprocess_exec(
-                "sh", "-c", "sleep 5; exit", mark, start_new_session=True
+                "sh", "-c", "sleep 15; exit", mark, start_new_session=True
             )
         return await super().start(spec)
 

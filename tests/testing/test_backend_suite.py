@@ -11,7 +11,7 @@ import pytest
 from tests.testing import broken_backends as broken
 from xagent_core import Engine, NetworkPolicy, PoolConfig, XAgentError
 from xagent_core.config import Settings
-from xagent_core.testing.backends import BackendConformance, common, owners
+from xagent_core.testing.backends import BackendConformance, common, lives, owners, streams
 from xagent_core.testing.backends.common import IMAGE, one_language
 from xagent_core.testing.backends.hardening import survey
 
@@ -103,6 +103,9 @@ async def run(name, backend, engine):
 async def test_the_fault_is_found(backend, name, monkeypatch):
     monkeypatch.setattr(owners, "_SECONDS", 2)
     monkeypatch.setattr(common, "PATIENCE", 3)
+    monkeypatch.setattr(lives, "PATIENCE", 3)
+    monkeypatch.setattr(lives, "_SOON", 2)
+    monkeypatch.setattr(streams, "_UNREAD_SECONDS", 4)  # so that a program that is held up writes in that time, too
     made = backend()
     try:
         async with engine_over(made) as engine:

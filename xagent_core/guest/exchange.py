@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 # After a stop, what was written before comes within this time (30 ms measured on Docker).
 _GRACE_SECONDS: Final = 2.0
+# How a sandbox ended is told within moments, and on a machine that does other things within seconds.
+_END_SECONDS: Final = 15.0
 _LAST_PHASES: Final = ("run", "build", "full")
 
 
@@ -251,7 +253,7 @@ class Exchange:
                 f"sandbox {self._sandbox.id}", "it ended before the program began", "Try again.", code_ran="no"
             )
         try:
-            async with asyncio.timeout(_GRACE_SECONDS):
+            async with asyncio.timeout(_END_SECONDS):
                 end = await self._sandbox.wait()
         except TimeoutError as error:
             raise SandboxLostError(f"sandbox {self._sandbox.id}", "its engine does not say how it ended") from error

@@ -54,16 +54,23 @@ class LimitConformance(BackendSuite, suite=True):
         """Four of 40 MiB each do not fit 96 MiB."""
         await _claimed(engine, "memory")
         code = """if True:
-            import os, time
-            children = []
+            import os
+            children, (until, end) = [], os.pipe()
             for _ in range(4):
+                has, tell = os.pipe()
                 child = os.fork()
                 if child == 0:
+                    os.close(end)
                     data = bytearray(40 << 20)
-                    time.sleep(2)
+                    os.write(tell, b"1")
+                    os.read(until, 1)
                     os._exit(0)
-                children.append(child)
-            print(sum(os.waitpid(child, 0)[1] != 0 for child in children))"""
+                os.close(tell)
+                children.append((child, has))
+            for _, has in children:
+                os.read(has, 1)  # it has its memory, or was killed for it
+            os.close(end)
+            print(sum(os.waitpid(child, 0)[1] != 0 for child, _ in children))"""
         result = await engine.execute(code, memory_limit="96m")
         assert result.status == "out_of_memory" or int(result.output) > 0
 

@@ -10,7 +10,7 @@ import pytest
 
 from xagent_core.engine import Engine
 from xagent_core.errors import SandboxLostError
-from xagent_core.testing.backends.common import PATIENCE, BackendSuite, read_until, started
+from xagent_core.testing.backends.common import PATIENCE, BackendSuite, gone, new_mark, read_until, started
 from xagent_core.types import MIB
 
 __all__ = ["StreamConformance"]
@@ -29,6 +29,7 @@ while left:
 # What pipes, sockets and a daemon's own buffers may hold together, and far less than a program writes in a second.
 _HELD: Final = 8 * MIB
 _TOO_MUCH: Final = 64 * MIB
+_UNREAD_SECONDS: Final = 1.0
 
 
 class StreamConformance(BackendSuite, suite=True):
@@ -62,13 +63,17 @@ class StreamConformance(BackendSuite, suite=True):
 
     async def test_what_nobody_fetches_holds_the_program_back(self, engine: Engine) -> None:
         """What is written while nobody reads stays in bounded buffers."""
-        writer = "(while :; do head -c 65536 /dev/zero; done) & read -r stop; kill -9 $!; echo stopped >&2"
-        async with started(engine, "sh", "-c", writer, cpus=1.0) as sandbox:
-            await asyncio.sleep(1)
+        mark = new_mark()
+        write = "while :; do head -c 65536 /dev/zero; done"
+        both = f'sh -c "{write}" $0-writer & read -r stop; kill -9 $!; echo stopped >&2'
+        async with started(engine, "sh", "-c", both, mark, cpus=1.0) as sandbox:
+            first = await read_until(sandbox, lambda seen: bool(seen["stdout"]))
+            await asyncio.sleep(_UNREAD_SECONDS)
             await sandbox.send(b"stop\n")
+            # While it is read it goes on.
+            assert await gone(f"{mark}-writer", within=PATIENCE)
             seen = await read_until(sandbox, lambda seen: b"stopped\n" in seen["stderr"])
-        assert seen["stdout"], "nothing was written: this test has seen nothing"
-        assert len(seen["stdout"]) < _HELD
+        assert len(first["stdout"]) + len(seen["stdout"]) < _HELD
 
     async def test_a_chatty_stream_does_not_hide_the_other(self, engine: Engine) -> None:
         """One line on stderr arrives beside an endless stdout."""
@@ -95,9 +100,12 @@ class StreamConformance(BackendSuite, suite=True):
 
     async def test_a_receive_that_is_cancelled_loses_nothing(self, engine: Engine) -> None:
         """Whoever waits with a timeout may ask again."""
-        script = "for n in 1 2 3 4 5 6 7 8; do echo $n; sleep 0.05; done"
+        script = "read -r go; for n in 1 2 3 4 5 6 7 8; do echo $n; sleep 0.05; done"
         seen = b""
         async with started(engine, "sh", "-c", script) as sandbox, asyncio.timeout(PATIENCE):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(sandbox.receive(), 0.01)
+            await sandbox.send(b"go\n")
             while True:
                 try:
                     piece = await asyncio.wait_for(sandbox.receive(), 0.01)

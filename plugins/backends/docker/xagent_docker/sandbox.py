@@ -15,8 +15,6 @@ __all__ = ["DockerSandbox"]
 
 # Docker closes the streams of a container first, and tells 20 to 50 ms later how it ended.
 _END_SECONDS: Final = 5.0
-# The kernel's word about memory may come after the exit, but comes before the container is removed.
-_OOM_SECONDS: Final = 0.5
 _SIGKILLED: Final = 137
 
 
@@ -46,7 +44,8 @@ class DockerSandbox(ContainerSandbox):
         if end.killed_by_daemon and self._removal is None:
             raise self._lost("the daemon killed it, since it was stopped or somebody told it to")
         if end.exit_code == _SIGKILLED and not end.oom_killed:
-            await _first(end.removed, self._events.lost, within=_OOM_SECONDS)
+            # The kernel's word about memory may come after the exit, but comes before the container is removed.
+            await _first(end.removed, self._events.lost, within=_END_SECONDS)
         return end.exit()
 
     def forget(self) -> None:

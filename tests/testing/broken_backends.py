@@ -86,7 +86,7 @@ class Buffering(GoodBackend):
                 fetched += len(piece[1])
 
         async def receive(self):
-            while self.pieces.empty() and not self.reading.done():
+            while self.pieces.empty() and not self.reading.done():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             return await self.inner.receive() if self.pieces.empty() else self.pieces.get_nowait()
 

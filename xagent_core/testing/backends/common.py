@@ -179,15 +179,16 @@ def processes(mark: str) -> list[int]:
 
 async def seen(mark: str, *, within: float = PATIENCE) -> bool:
     """Whether a process with the mark is there within so many seconds."""
-    return await _becomes(lambda: bool(processes(mark)), within)
+    return await becomes(lambda: bool(processes(mark)), within)
 
 
 async def gone(mark: str, *, within: float) -> bool:
     """Whether no process with the mark is left after so many seconds."""
-    return await _becomes(lambda: not processes(mark), within)
+    return await becomes(lambda: not processes(mark), within)
 
 
-async def _becomes(condition: Callable[[], bool], within: float) -> bool:
+async def becomes(condition: Callable[[], bool], within: float) -> bool:
+    """Whether a condition holds within so many seconds."""
     end = asyncio.get_running_loop().time() + within
     while not condition():
         if asyncio.get_running_loop().time() > end:

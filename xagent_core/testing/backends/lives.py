@@ -19,6 +19,7 @@ from xagent_core.testing.backends.common import (
     BackendSource,
     BackendSuite,
     answers,
+    becomes,
     gone,
     make_backend,
     new_mark,
@@ -205,11 +206,8 @@ class LifeConformance(BackendSuite, suite=True):
         await _one_life(backend, spec_of(engine))  # what is made once for the process, such as a loaded library
         before = _held()
         await _one_life(backend, spec_of(engine))
-        end = asyncio.get_running_loop().time() + PATIENCE
-        # Threads end a moment after they were told to: those of the first life may still have been there.
-        while (more := _held() - before) and asyncio.get_running_loop().time() < end:
-            await asyncio.sleep(0.05)
-        assert not more
+        # Threads end a moment after they were told to: those of the first life may still have been there, too.
+        assert await becomes(lambda: not _held() - before, PATIENCE), _held() - before
 
 
 async def _one_life(backend: BackendSource, spec: SandboxSpec) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from xagent_core.engine import Engine
 from xagent_core.errors import SandboxLostError
-from xagent_core.testing.backends.common import PATIENCE, BackendSuite, gone, new_mark, read_until, started
+from xagent_core.testing.backends.common import PATIENCE, BackendSuite, new_mark, read_until, seen, started
 from xagent_core.types import MIB
 
 __all__ = ["StreamConformance"]
@@ -64,16 +64,17 @@ class StreamConformance(BackendSuite, suite=True):
     async def test_what_nobody_fetches_holds_the_program_back(self, engine: Engine) -> None:
         """What is written while nobody reads stays in bounded buffers."""
         mark = new_mark()
-        write = "while :; do head -c 65536 /dev/zero; done"
-        both = f'sh -c "{write}" $0-writer & read -r stop; kill -9 $!; echo stopped >&2'
-        async with started(engine, "sh", "-c", both, mark, cpus=1.0) as sandbox:
-            first = await read_until(sandbox, lambda seen: bool(seen["stdout"]))
-            await asyncio.sleep(_UNREAD_SECONDS)
-            await sandbox.send(b"stop\n")
-            # While it is read it goes on.
-            assert await gone(f"{mark}-writer", within=PATIENCE)
-            seen = await read_until(sandbox, lambda seen: b"stopped\n" in seen["stderr"])
-        assert len(first["stdout"]) + len(seen["stdout"]) < _HELD
+        script = f"""
+            (head -c 1 /dev/zero; : >/tmp/begun; while :; do head -c 65536 /dev/zero; done) &
+            until [ -e /tmp/begun ]; do sleep 0.05; done
+            sleep {_UNREAD_SECONDS}; kill -9 $!; echo stopped >&2
+            sh -c 'sleep 1000; exit' $0-stopped"""
+        async with started(engine, "sh", "-c", script, mark, cpus=1.0) as sandbox:
+            # Whoever reads lets it go on: what runs when it has stopped is seen without that.
+            assert await seen(f"{mark}-stopped", within=PATIENCE)
+            told = await read_until(sandbox, lambda told: b"stopped\n" in told["stderr"])
+        assert told["stdout"], "nothing was written: this test has seen nothing"
+        assert len(told["stdout"]) < _HELD
 
     async def test_a_chatty_stream_does_not_hide_the_other(self, engine: Engine) -> None:
         """One line on stderr arrives beside an endless stdout."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,19 @@ class Container:
     id: str
     state: str
     owner: str
+
+
+async def until(condition: Callable[[], object], *, within: float = 30) -> None:
+    """Waits until something is so.
+
+    Raises:
+        TimeoutError: It was not within so many seconds.
+    """
+    async with asyncio.timeout(within):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.02)
 
 
 def containers(backend: str) -> list[Container]:

@@ -9,9 +9,11 @@ import logging
 import tracemalloc
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from tests.backends import descendants, until
 from tests.host import HostBackend, slowest_callback
 from xagent_core import (
     BackendError,
@@ -19,6 +21,7 @@ from xagent_core import (
     BackendUnavailableError,
     Engine,
     ExecutionRequest,
+    FinishedEvent,
     InputFile,
     InvalidRequestError,
     Language,
@@ -101,6 +104,28 @@ async def host() -> AsyncIterator[Engine]:
         yield engine
 
 
+async def ended(events, pass_time):
+    """The result of a program whose time is up as soon as it has printed a line."""
+    printed = ""
+    async with contextlib.aclosing(events):
+        async for event in events:
+            if isinstance(event, FinishedEvent):
+                return event.result
+            printed += event.data
+            if printed.endswith("\n"):
+                pass_time(60)
+    raise AssertionError("a stream ends with the result")
+
+
+def runs(backend: HostBackend, program: str) -> bool:
+    """Whether a program of that name runs in the backend's first sandbox."""
+    for one in descendants(int(backend.sandboxes[0].id)) if backend.sandboxes else ():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{one.pid}/comm").read_text() == f"{program}\n":
+                return True
+    return False
+
+
 # --- results
 
 
@@ -151,8 +176,9 @@ async def test_a_sandbox_without_the_languages_interpreter_is_no_fault_of_the_pr
     assert (result.status, result.exit_code) == ("error", 127)
 
 
-async def test_a_timeout_keeps_what_was_printed_and_says_that_files_are_missing(host):
-    result = await host.execute("echo x >f; echo before; sleep 60", language="shell", timeout=1, collect=["f"])
+async def test_a_timeout_keeps_what_was_printed_and_says_that_files_are_missing(host, pass_time):
+    events = host.stream("echo x >f; echo before; sleep 60", language="shell", collect=["f"])
+    result = await ended(events, pass_time)
     assert (result.status, result.exit_code, result.output) == ("timeout", None, "before\n")
     assert result.files_truncated
 
@@ -198,9 +224,10 @@ async def test_a_characters_bytes_are_put_together_and_what_is_no_utf8_is_shown(
         (FakeRun(exit_code=None), "timeout", None),
     ],
 )
-async def test_each_way_to_end_has_its_status(run_, status, exit_code):
+async def test_each_way_to_end_has_its_status(run_, status, exit_code, pass_time):
     async with engine_on(FakeBackend(replace(run_, stdout=b"before\n"))) as engine:
-        result = await engine.execute("", language="shell", timeout=0.05 if status == "timeout" else 30)
+        events = engine.stream("", language="shell")
+        result = await ended(events, pass_time if status == "timeout" else lambda _seconds: None)
     assert (result.status, result.exit_code, result.output) == (status, exit_code, "before\n")
 
 
@@ -298,11 +325,11 @@ async def test_a_start_that_fails_is_the_callers_error():
 
 
 async def test_output_comes_while_the_program_runs(host):
-    now = asyncio.get_running_loop().time
-    events = host.stream("echo one; sleep 0.3; echo two", language="shell")
-    (one, first), (two, second) = [(event.data, now()) async for event in events if isinstance(event, OutputEvent)]
-    assert (one, two) == ("one\n", "two\n")
-    assert second - first > 0.2
+    async with contextlib.aclosing(host.stream("echo one; sleep 600", language="shell", timeout=600)) as events:
+        async with asyncio.timeout(30):
+            event = await anext(events)
+    assert isinstance(event, OutputEvent)
+    assert event.data == "one\n"
 
 
 async def test_leaving_a_stream_kills_the_program():
@@ -311,7 +338,7 @@ async def test_leaving_a_stream_kills_the_program():
         async with contextlib.aclosing(engine.stream("echo x; sleep 60", language="shell")) as events:
             async for _ in events:
                 break
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await backend.sandboxes[0].wait()
 
 
@@ -321,7 +348,7 @@ async def test_leaving_a_stream_without_closing_it_kills_the_program_too():
         async for _ in engine.stream("echo x; sleep 60", language="shell"):
             break
         gc.collect()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await backend.sandboxes[0].wait()
 
 
@@ -329,11 +356,11 @@ async def test_cancelling_a_call_kills_the_program():
     backend = HostBackend()
     async with engine_on(backend) as engine:
         call = asyncio.create_task(engine.execute("sleep 60", language="shell"))
-        await asyncio.sleep(0.2)
+        await until(lambda: runs(backend, "sleep"))
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await backend.sandboxes[0].wait()
 
 
@@ -351,24 +378,34 @@ async def test_a_slow_reader_holds_the_program_back_and_memory_stays_small(host)
     assert peak < 8 * MIB
 
 
-async def test_a_program_that_ended_while_its_reader_slept_has_ended(host):
-    events = host.stream("echo one; exit 4", language="shell", timeout=1)
-    async with contextlib.aclosing(events):
+async def test_a_program_that_ended_while_its_reader_slept_has_ended(pass_time):
+    backend = HostBackend()
+    async with (
+        engine_on(backend) as engine,
+        contextlib.aclosing(engine.stream("echo one; exit 4", language="shell", timeout=60)) as events,
+    ):
         await anext(events)
-        await asyncio.sleep(1.3)
+        pieces = backend.sandboxes[0]._pieces._queue
+        # The guest tells the end on the standard output, and then there, where the program wrote nothing.
+        await until(lambda: any(piece and piece[0] == "stderr" for piece in pieces))
+        pass_time(61)
         *_, finished = [event async for event in events]
     assert (finished.result.status, finished.result.exit_code) == ("error", 4)
 
 
 async def test_the_event_loop_is_never_held_up(host):
     await host.execute("true", language="shell")
-    with slowest_callback() as slowest:
-        result = await host.execute(
-            "cat >copy; cat copy; cat big >&2",
-            language="shell", stdin=b"x" * MIB, files=[InputFile("big", b"y" * MIB)], collect=["copy", "big"],
-        )  # fmt: skip
-    assert (len(result.output), len(result.error), len(result.files)) == (MIB, MIB, 2)
-    assert slowest() < 0.02
+    times = []
+    # What holds it up does so each time; what the machine did meanwhile does not.
+    while not times or (times[-1] >= 0.02 and len(times) < 5):
+        with slowest_callback() as slowest:
+            result = await host.execute(
+                "cat >copy; cat copy; cat big >&2",
+                language="shell", stdin=b"x" * MIB, files=[InputFile("big", b"y" * MIB)], collect=["copy", "big"],
+            )  # fmt: skip
+        assert (len(result.output), len(result.error), len(result.files)) == (MIB, MIB, 2)
+        times.append(slowest())
+    assert min(times) < 0.02, times
 
 
 # --- observers
@@ -450,7 +487,8 @@ async def test_closing_frees_everything_and_may_be_done_again():
     await engine.__aenter__()
     running = asyncio.create_task(engine.execute("", language="shell"))
     await engine.pool.warm(engine.plan(ExecutionRequest(code="", language="shell")).spec)
-    await asyncio.sleep(0.01)
+    await until(lambda: backend.jobs)
+    await asyncio.sleep(0.01)  # a turn of the loop, in which the fake says that the program has begun
     await engine.aclose()
     await engine.aclose()
     assert backend.closed
@@ -640,11 +678,12 @@ async def test_a_session_goes_on_after_a_file_that_is_too_large(host):
         assert (await session.execute("cat small")).output == "small\n"
 
 
-async def test_a_session_tells_that_a_cancelled_call_has_cost_its_state(host):
-    async with host.session("shell") as session:
+async def test_a_session_tells_that_a_cancelled_call_has_cost_its_state():
+    backend = HostBackend()
+    async with engine_on(backend) as engine, engine.session("shell") as session:
         assert not (await session.execute("echo kept >state")).state_lost
         call = asyncio.create_task(session.execute("sleep 60"))
-        await asyncio.sleep(0.1)
+        await until(lambda: runs(backend, "sleep"))
         call.cancel()
         await asyncio.wait([call])
         result = await session.execute("cat state")
@@ -657,21 +696,21 @@ async def test_a_program_that_never_lets_its_reader_wait_meets_the_timeout(host)
     """There is always something to fetch, and the reader is slow."""
     events = host.stream("exec yes", language="shell", timeout=0.5, limits=Limits(output=2**30))
     last = None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for event in events:
             await asyncio.sleep(0.05)
             last = event
     assert last.result.status == "timeout"
 
 
-async def test_a_program_is_stopped_even_if_nobody_fetches_its_output(monkeypatch):
-    monkeypatch.setattr("xagent_core.guest.exchange._GRACE_SECONDS", 0.1)
+async def test_a_program_is_stopped_even_if_nobody_fetches_its_output(pass_time):
     backend = HostBackend()
     async with engine_on(backend) as engine:
-        events = engine.stream("echo one; sleep 60", language="shell", timeout=1)
+        events = engine.stream("echo one; sleep 60", language="shell")
         async with contextlib.aclosing(events):
             await anext(events)
-            async with asyncio.timeout(5):
+            pass_time(40)
+            async with asyncio.timeout(30):
                 await backend.sandboxes[0].wait()
             *_, finished = [event async for event in events]
     assert finished.result.status == "timeout"
@@ -690,7 +729,7 @@ async def test_a_cancellation_at_any_step_leaves_no_sandbox(ready):
             cancelled = not call.done()
             call.cancel()
             await asyncio.wait([call])
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 again = await asyncio.gather(*(engine.execute("", language="shell") for _ in range(3)))
             assert {result.output for result in again} == {"xxx"}
         assert not backend.alive

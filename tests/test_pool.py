@@ -68,7 +68,7 @@ async def pool_of(backend: FakeBackend, **config) -> AsyncIterator[Pool]:
 
 async def settled(pool: Pool) -> None:
     """Waits until nothing is started or destroyed any more."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while pool._tasks:
             await asyncio.wait(pool._tasks)
             await asyncio.sleep(0)
@@ -198,6 +198,7 @@ async def test_after_a_timeout_the_place_is_there_for_the_next():
         async with pool.sandbox(SPEC):
             with pytest.raises(PoolTimeoutError):
                 await use(pool)
+        await settled(pool)
         assert await use(pool)
 
 
@@ -244,7 +245,7 @@ async def test_a_caller_is_not_left_waiting_when_that_one_fails():
     async with pool_of(backend, ready=1) as pool:
         filling = asyncio.create_task(pool.warm(SPEC))
         await asyncio.sleep(0.005)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await use(pool)
         with pytest.raises(SandboxStartError):
             await filling
@@ -299,13 +300,13 @@ async def test_an_observer_is_told_of_each_change_until_all_are_gone():
     assert (told[-1].ready, told[-1].ending, told[-1].discarded) == (0, 0, 2)
 
 
-async def test_idle_kinds_are_retired_and_stay_so():
+async def test_idle_kinds_are_retired_and_stay_so(pass_time):
     backend = FakeBackend()
-    async with pool_of(backend, ready=1, idle_seconds=0.02) as pool:
+    async with pool_of(backend, ready=1, idle_seconds=100) as pool:
         await pool.warm(SPEC)
         pool.retire_idle()
         assert pool.stats().ready == 1
-        await asyncio.sleep(0.03)
+        pass_time(101)
         pool.retire_idle()
         await settled(pool)
         assert pool.stats().ready == 0
@@ -328,6 +329,7 @@ async def test_one_that_died_while_it_stood_by_is_not_handed_out(monkeypatch):
 
 async def test_one_that_still_answers_is_handed_out(monkeypatch):
     monkeypatch.setattr("xagent_core.pool._TRUSTED_SECONDS", 0)
+    monkeypatch.setattr("xagent_core.pool._PING_SECONDS", 30)
     async with pool_of(FakeBackend(), ready=1) as pool:
         await pool.warm(SPEC)
         await use(pool)
@@ -447,13 +449,13 @@ async def test_a_cancellation_at_any_step_leaves_no_sandbox_and_loses_no_place(s
     cancelled, step = True, 0
     while cancelled:
         backend = Slow()
-        async with pool_of(backend, ready=1, most=2, wait_seconds=1) as pool:
+        async with pool_of(backend, ready=1, most=2, wait_seconds=30) as pool:
             await situation(pool, backend)
             cancelled = await use_cancelled_at(pool, step)
             backend.failing = 0
             await settled(pool)
             # All places are there again: as many as ever can be in use at once.
-            async with asyncio.timeout(10), pool.sandbox(SPEC), pool.sandbox(OTHER):
+            async with asyncio.timeout(30), pool.sandbox(SPEC), pool.sandbox(OTHER):
                 assert pool.stats().running == 2
             await settled(pool)
             assert pool._places + pool.stats().ready == 2
@@ -528,14 +530,14 @@ def test_any_schedule_hands_each_sandbox_out_once_and_leaves_none(callers, most,
                 finally:
                     inside -= 1
 
-        async with pool_of(backend, most=most, ready=ready, refills=refills, wait_seconds=5) as pool:
+        async with pool_of(backend, most=most, ready=ready, refills=refills, wait_seconds=60) as pool:
             tasks = []
             for spec, arrives, runs, cancelled in callers:
                 task = asyncio.create_task(caller(spec, arrives, runs))
                 tasks.append(task)
                 if cancelled is not None:
                     asyncio.create_task(wait_ticks(cancelled)).add_done_callback(lambda _, t=task: t.cancel())
-            async with asyncio.timeout(4):
+            async with asyncio.timeout(30):
                 ends = await asyncio.gather(*tasks, return_exceptions=True)
             assert all(end is None or isinstance(end, SandboxStartError | asyncio.CancelledError) for end in ends), ends
             await settled(pool)

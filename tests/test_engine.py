@@ -646,6 +646,17 @@ async def test_run_in_an_event_loop_says_so():
 # --- sessions: the streams stay in step whatever is cut short
 
 
+async def test_a_session_is_idle_from_when_it_is_open_however_long_that_took(pass_time):
+    class Late(HostBackend):
+        async def start(self, spec):
+            pass_time(200)
+            return await super().start(spec)
+
+    async with engine_on(Late()) as engine, engine.session("shell", idle_seconds=100) as session:
+        await asyncio.sleep(0.01)
+        assert (await session.execute("echo kept")).output == "kept\n"
+
+
 @pytest.mark.parametrize("operation", ["read", "write", "list"])
 async def test_a_session_goes_on_after_a_file_operation_that_was_cancelled(host, operation):
     async with host.session("shell") as session:

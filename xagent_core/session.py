@@ -81,6 +81,7 @@ class Session:
             PoolTimeoutError: None became free.
         """
         await self._open()
+        self._used = time.monotonic()
         self._watch = asyncio.create_task(self._close_when_idle())
         return self
 

@@ -39,9 +39,11 @@ class Where(EngineTool):
     name: str = "where"
     description: str = "Says where it is run."
     args_schema: object = Arguments
+    at_work: object = Field(default_factory=threading.Event)
 
     async def work(self, *, text, times):
         if text == "wait":
+            self.at_work.set()
             await asyncio.sleep(60)
         if text == "bad":
             raise InvalidRequestError("where", "it is bad")
@@ -127,7 +129,7 @@ async def test_a_cancelled_call_ends_in_the_engines_loop_too(where):
     def cancelled_in_another_loop():
         async def main():
             task = asyncio.create_task(where.ainvoke("wait"))
-            await asyncio.sleep(0.1)
+            assert await asyncio.to_thread(where.at_work.wait, 30)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -161,10 +163,10 @@ def test_a_loop_that_ends_during_a_blocking_call_does_not_hang_it():
             tool = Where(engine=engine)
             thread = threading.Thread(target=lambda: answers.append(tool.invoke(call(text="wait")).content))
             thread.start()
-            await asyncio.sleep(0.1)
+            assert await asyncio.to_thread(tool.at_work.wait, 30)
         return thread
 
-    asyncio.run(main()).join(10)
+    asyncio.run(main()).join(30)
     assert answers == ["engine: its event loop ended during the call. Keep it open until all are done."]
 
 

@@ -109,10 +109,10 @@ def test_empty_variables_say_nothing():
         ("[limits]\ntimeout = nan", ": limits.timeout", "limit timeout must be a number, not nan"),
         ("[limits]\ntimeout = []", ": limits.timeout", "cannot be used: "),
         ("[pool]\nreadi = 1", ": pool", "unknown setting 'readi'"),
-        ("[pool]\nready = -1", ": pool.ready", "ready=-1 is too little"),
+        ("[pool]\nready = -1", ": pool.ready", "ready=-1 is out of bounds"),
         ("[pool]\nready = 1.5", ": pool.ready", "cannot be used: 1.5 is no whole number"),
-        ("[pool]\nmost = 0", ": pool.most", "most=0 is too little. It is at least 1"),
-        ("[pool]\nwait_seconds = nan", ": pool.wait_seconds", "wait_seconds=nan is too little"),
+        ("[pool]\nmost = 0", ": pool.most", "most=0 is out of bounds. It is at least 1"),
+        ("[pool]\nwait_seconds = nan", ": pool.wait_seconds", "wait_seconds=nan is out of bounds"),
         ("[backends]\ndocker = 'x'", ": backends.docker", "must be a table"),
         ("[tools]\nweb = 'x'", ": tools.web", "must be a table"),
         ("backend = ", "", "cannot be read as TOML"),
@@ -134,7 +134,7 @@ def test_a_bad_value_in_the_file_is_named_with_its_place(home, text, place, caus
         ("XAGENT_TIMEOUT", "soon", "cannot be used: could not convert"),
         ("XAGENT_TIMEOUT", "-1", "out of bounds"),
         ("XAGENT_PROCESSES", "many", "cannot be used: invalid literal"),
-        ("XAGENT_POOL_MOST", "0", "is too little"),
+        ("XAGENT_POOL_MOST", "0", "is out of bounds"),
         ("XAGENT_POOL_REFILLS", "x", "cannot be used"),
     ],
 )
@@ -163,7 +163,9 @@ def test_settings_of_a_program_need_not_set_every_limit():
 
 
 def test_a_pool_that_could_not_work_is_refused():
-    with pytest.raises(ConfigError, match="pool: refills=0 is too little"):
+    with pytest.raises(ConfigError, match="pool: refills=0 is out of bounds"):
         PoolConfig(refills=0)
     with pytest.raises(ConfigError, match="idle_seconds=nan"):
         PoolConfig(idle_seconds=math.nan)
+    with pytest.raises(ConfigError, match=r"most must be a whole number, not 2\.5"):
+        PoolConfig(most=2.5)

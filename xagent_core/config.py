@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from xagent_core.errors import ConfigError, XAgentError
+from xagent_core.kinds import check_fields
 from xagent_core.policy import DEFAULT_LIMITS
 from xagent_core.types import Limits, parse_size
 
@@ -33,7 +35,7 @@ class PoolConfig:
         refills: Sandboxes being started ahead at once: more take the CPU from the jobs that run.
 
     Raises:
-        ConfigError: A value is too little.
+        ConfigError: A value is too little, or of another kind.
     """
 
     ready: int = 1
@@ -44,16 +46,8 @@ class PoolConfig:
     refills: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("ready", 0),
-            ("ready_most", 0),
-            ("most", 1),
-            ("idle_seconds", 0),
-            ("wait_seconds", 0),
-            ("refills", 1),
-        ):
-            if not getattr(self, name) >= least:  # Nor is NaN.
-                raise ConfigError("pool", f"{name}={getattr(self, name)!r} is too little", f"It is at least {least}.")
+        bounds = {field.name: (1 if field.name in ("most", "refills") else 0, math.inf) for field in fields(self)}
+        check_fields(self, bounds, component="pool")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

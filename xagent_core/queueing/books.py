@@ -20,9 +20,9 @@ from xagent_core.abc.queue import (
     WorkerInfo,
 )
 from xagent_core.errors import InvalidRequestError, JobNotFoundError
+from xagent_core.kinds import CENTURY, check_fields
 from xagent_core.queueing import scripts
 from xagent_core.queueing.entries import lean, read_event, read_hash, read_job
-from xagent_core.queueing.kinds import CENTURY, check_fields
 from xagent_core.queueing.payload import decode, digest, encode
 from xagent_core.queueing.store import Store
 from xagent_core.types import MIB, ExecutionRequest, ExecutionResult, OutputEvent

@@ -20,9 +20,9 @@ from xagent_core.errors import (
     JobDeadError,
     QueueError,
 )
+from xagent_core.kinds import check
 from xagent_core.plugins import Plugins, load_plugins
 from xagent_core.queueing.books import Books, BooksConfig
-from xagent_core.queueing.kinds import check
 from xagent_core.queueing.observing import named, tell
 from xagent_core.queueing.outages import patiently
 from xagent_core.queueing.retry import MOST_ATTEMPTS, RetryPolicy

@@ -17,7 +17,7 @@ from xagent_core.errors import (
     SandboxLostError,
     XAgentError,
 )
-from xagent_core.queueing.kinds import CENTURY, check_fields
+from xagent_core.kinds import CENTURY, check_fields
 
 __all__ = ["MOST_ATTEMPTS", "RetryPolicy", "failure_of"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from xagent_core.config import Settings, blamed_on, check_known, load_settings
 from xagent_core.errors import ConfigError
+from xagent_core.kinds import check
 from xagent_core.plugins import Plugins, load_plugins
 from xagent_core.queueing.books import BooksConfig
-from xagent_core.queueing.kinds import check
 from xagent_core.queueing.queue import TaskQueue
 from xagent_core.queueing.retry import RetryPolicy
 

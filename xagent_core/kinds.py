@@ -48,7 +48,9 @@ def check(
         shown = repr(value)[:80] if kind in (int, float) else type(value).__name__
         raise error(component, f"{name} must be {_KINDS[kind]}, not {shown}")
     if kind in (int, float) and not bounds[0] <= value <= bounds[1]:
-        raise error(component, f"{name}={value!r} is out of bounds", f"Choose from {bounds[0]} to {bounds[1]}.")
+        least, most = bounds
+        fix = f"It is at least {least}." if math.isinf(most) else f"Choose from {least} to {most}."
+        raise error(component, f"{name}={value!r} is out of bounds", fix)
 
 
 def check_fields(settings: DataclassInstance, bounds: Mapping[str, tuple[float, float]], *, component: str) -> None:

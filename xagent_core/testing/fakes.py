@@ -28,6 +28,8 @@ from xagent_core.types import NetworkPolicy, StreamName
 
 __all__ = ["ALL_HELD", "FakeBackend", "FakeJob", "FakeRun", "FakeSandbox"]
 
+_LOOK_SECONDS: Final = 0.01
+
 ALL_HELD: Final = Capabilities(
     limits=frozenset({"memory", "cpus", "processes", "scratch"}),
     networks=frozenset(NetworkPolicy),
@@ -46,6 +48,7 @@ class FakeRun:
         pieces: Written instead of both, piece by piece and in this order.
         pause: Seconds before each piece.
         exit_code: None when it never ends by itself.
+        until: Asked again and again once all is written; it goes on when that says so.
         build_exit_code: The exit code of the build step, where the language has one. Not 0: what is written is
             the compiler's, and the program does not run.
         oom_kills: Processes that the kernel has killed for memory.
@@ -60,6 +63,7 @@ class FakeRun:
     pieces: Sequence[tuple[StreamName, bytes]] = ()
     pause: float = 0.0
     exit_code: int | None = 0
+    until: Callable[[], bool] | None = None
     build_exit_code: int = 0
     oom_kills: int | None = None
     dies: bool = False
@@ -135,6 +139,8 @@ class FakeSandbox(Sandbox):
         for stream, data in run.pieces or (("stdout", run.stdout), ("stderr", run.stderr)):
             await asyncio.sleep(run.pause)
             self._output.put_nowait((stream, data))
+        while run.until is not None and not run.until():  # noqa: ASYNC110 - whoever says so tells nobody
+            await asyncio.sleep(_LOOK_SECONDS)
         if run.lost:
             self._output.put_nowait(SandboxLostError(self._backend.name, "the connection broke"))
         elif run.dies:

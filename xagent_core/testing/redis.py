@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from xagent_core.testing.ports import ReservedPort
 from xagent_core.testing.pytest_plugin import give_up
 
 __all__ = ["RedisServer"]
@@ -32,8 +33,8 @@ class RedisServer:
         program = shutil.which("redis-server")
         if program is None:
             give_up("redis-server", "it is not installed")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self._reserved = ReservedPort()
+        self.port: int = self._reserved.number
         files = ["--appendonly", "yes", "--appendfsync", "always"] if durable else ["--appendonly", "no"]
         self._command = [
             program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", *files,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -29,16 +28,16 @@ class Calls(Conformance, suite=True):
         job = await rig.queue.job(job.id)
         assert (job.request, job.result, job.attempt) == (_play(pieces=["ü"]), result, 1)
 
-    async def test_a_call_s_output_comes_while_it_runs(self, rig: Rig) -> None:
+    async def test_a_call_s_output_comes_while_it_runs(self, rig: Rig, tmp_path: Path) -> None:
         async with rig.worker():
-            job = await rig.queue.submit(_play(pieces=["one\n", "two\n"], pause=0.2))
-            outputs = [
-                (event.output.data, (await rig.queue.job(job.id)).state)
-                async for event in rig.queue.events(job.id)
-                if event.output is not None
-            ]
-        assert outputs[0] == ("one\n", "running")
-        assert "".join(data for data, _ in outputs) == "one\ntwo\n"
+            job = await rig.queue.submit(_play(pieces=["one\n", "two\n"], until=tmp_path / "seen"))
+            outputs: list[str] = []
+            async for event in rig.queue.events(job.id):
+                if event.output is not None:
+                    assert outputs or (await rig.queue.job(job.id)).state == "running"
+                    outputs.append(event.output.data)
+                    (tmp_path / "seen").touch()
+        assert "".join(outputs) == "one\ntwo\n"
 
     @pytest.mark.parametrize(
         ("arguments", "said"),
@@ -87,10 +86,8 @@ class Calls(Conformance, suite=True):
     async def test_a_call_that_was_interrupted_is_made_again_only_where_it_may_be(self, rig: Rig) -> None:
         async with rig.worker():
             jobs = [await rig.queue.submit(_play(exit_code=None), idempotent=again) for again in (False, True)]
-            for job in jobs:
-                await rig.until(job.id, lambda job: job.state == "running")
             # Leaving an embedded worker would wait for its jobs.
-            for task in [task for task in asyncio.all_tasks() if "_attempt" in repr(task.get_coro())]:
+            for task in await rig.attempts(2):
                 task.cancel()
             once = await rig.until(jobs[0].id, _over)
             assert (once.state, once.attempt) == ("dead", 1)
@@ -99,8 +96,8 @@ class Calls(Conformance, suite=True):
             await rig.ended(again.id)
 
 
-def _play(pieces: list[str] | None = None, pause: float = 0.0, exit_code: int | None = 0) -> ToolCall:
-    return ToolCall(name="play", arguments={"told": program(pieces=pieces, pause=pause, exit_code=exit_code)})
+def _play(pieces: list[str] | None = None, until: Path | None = None, exit_code: int | None = 0) -> ToolCall:
+    return ToolCall(name="play", arguments={"told": program(pieces=pieces, until=until, exit_code=exit_code)})
 
 
 def _over(job: Job) -> bool:

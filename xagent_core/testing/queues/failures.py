@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -150,9 +150,8 @@ class Failures(Conformance, suite=True):
         async with rig.worker():
             again = await rig.submit(program(pieces=["x"], pause=30), idempotent=True)
             once = await rig.submit(program(pieces=["x"], pause=30))
-            # Leaving an embedded worker would wait for its jobs; and the books know of a job before it has a task.
-            await rig.until(once.id, lambda _: len(_attempts()) == 2)
-            for task in _attempts():
+            # Leaving an embedded worker would wait for its jobs.
+            for task in await rig.attempts(2):
                 task.cancel()
             assert (await rig.until(once.id, lambda job: job.over)).state == "dead"
             job = await rig.until(again.id, lambda job: job.attempt == 2)
@@ -169,7 +168,7 @@ class LostWorkers(Conformance, suite=True):
         self, queue: tuple[str, dict[str, object]]
     ) -> None:
         async with Rig.made(queue[0], {**queue[1], "lease": _LEASE}) as rig, rig.process() as doomed:
-            job = await rig.submit(program(pieces=["begun", "x", "done"], pause=1.0), idempotent=True)
+            job = await rig.submit(program(pieces=["begun"], hangs=True, times=1), idempotent=True)
             async for event in rig.queue.events(job.id):
                 if event.output is not None:
                     break
@@ -180,8 +179,8 @@ class LostWorkers(Conformance, suite=True):
                 assert (job.state, job.attempt) == ("finished", 2)
                 assert len(backend.jobs) == 1
             (second,) = [event for event in await rig.history(job.id) if event.kind == "started" and event.attempt == 2]
-            assert second.time - killed < 15
-            assert (await rig.queue.result(job.id)).output == "begunxdone"
+            assert second.time - killed < 25, "a message that is sent again takes 30 s"
+            assert (await rig.queue.result(job.id)).output == "begun"
 
     async def test_a_killed_worker_s_job_is_a_dead_letter_where_it_must_not_run_twice(
         self, queue: tuple[str, dict[str, object]]
@@ -213,20 +212,25 @@ class LostWorkers(Conformance, suite=True):
             assert (job.state, job.attempt) == ("dead", 2)
 
     async def test_a_job_that_outlives_many_leases_runs_once(self, queue: tuple[str, dict[str, object]]) -> None:
-        async with Rig.made(queue[0], {**queue[1], "lease": _LEASE}) as rig, rig.process() as _, rig.worker() as here:
-            jobs = [await rig.submit(program(pieces=["x"] * 4, pause=_LEASE * 0.75), idempotent=True) for _ in range(2)]
+        # Both in this process: of two, one that is not given the CPU for a lease is rightly lost to the other.
+        options = {**queue[1], "lease": 1.0}
+        async with Rig.made(queue[0], options) as rig, rig.worker() as one, rig.worker() as other:
+            jobs = [await rig.submit(program(pieces=["x"] * 4, pause=0.75), idempotent=True) for _ in range(2)]
             ended = [await rig.ended(job.id) for job in jobs]
             assert {(job.state, job.attempt) for job in ended} == {("finished", 1)}
-            assert len(here.jobs) <= 2
+            assert len(one.jobs) + len(other.jobs) == 2
 
     async def test_a_worker_that_is_told_to_end_finishes_what_it_runs(
-        self, queue: tuple[str, dict[str, object]]
+        self, queue: tuple[str, dict[str, object]], tmp_path: Path
     ) -> None:
-        async with Rig.made(queue[0], {**queue[1], "resend": 1.0}) as rig, rig.process(slots=1) as worker:
-            running = await rig.submit(program(pieces=["x", "done"], pause=1.5))
+        options = {**queue[1], "lease": _LEASE, "resend": 1.0}
+        async with Rig.made(queue[0], options) as rig, rig.process(slots=1) as worker:
+            running = await rig.submit(program(until=tmp_path / "drains"))
             await rig.until(running.id, lambda job: job.state == "running")
             waiting = await rig.submit()
             worker.terminate()
+            await rig.workers(lambda workers: any(worker.draining for worker in workers))
+            (tmp_path / "drains").touch()
             async with asyncio.timeout(60):
                 assert await worker.wait() == 0
             job = await rig.queue.job(running.id)
@@ -234,11 +238,6 @@ class LostWorkers(Conformance, suite=True):
             assert (await rig.queue.job(waiting.id)).state == "queued"
             async with rig.worker():
                 assert (await rig.ended(waiting.id)).state == "finished"
-
-
-def _attempts() -> list[asyncio.Task[Any]]:
-    """The jobs that run in this process."""
-    return [task for task in asyncio.all_tasks() if "_attempt" in repr(task.get_coro())]
 
 
 async def _swallow(job_id: str, queue: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,15 +54,16 @@ class Jobs(Conformance, suite=True):
         assert (result.status, result.exit_code, result.output) == ("error", 3, "oh no")
         assert (await rig.queue.job(job.id)).attempt == 1
 
-    async def test_events_come_while_it_runs_and_can_be_resumed(self, rig: Rig) -> None:
+    async def test_events_come_while_it_runs_and_can_be_resumed(self, rig: Rig, tmp_path: Path) -> None:
         async with rig.worker():
-            job = await rig.submit(program(pieces=["one\n", "two\n", "three\n"], pause=0.2, exit_code=0))
+            job = await rig.submit(program(pieces=["one\n", "two\n", "three\n"], pause=0.1, until=tmp_path / "seen"))
             first = []
             async for event in rig.queue.events(job.id):
                 first.append(event)
                 if event.output is not None:
                     break
             assert (await rig.queue.job(job.id)).state == "running"
+            (tmp_path / "seen").touch()
             rest = [event async for event in rig.queue.events(job.id, after=first[-1].sequence)]
         events = [*first, *rest]
         assert [event.sequence for event in events] == list(range(1, len(events) + 1))
@@ -75,7 +77,7 @@ class Jobs(Conformance, suite=True):
         async with rig.worker():
             job = await rig.until(job.id, lambda job: job.state == "running")
             assert (job.attempt, job.headers) == (1, {"trace": "abc"})
-            assert job.worker in {worker.id for worker in (await rig.queue.stats()).workers}
+            assert job.worker in {worker.id for worker in await rig.workers()}
             await rig.queue.cancel(job.id)
             assert (await rig.ended(job.id)).state == "cancelled"
 
@@ -99,53 +101,60 @@ class Jobs(Conformance, suite=True):
 
     async def test_a_job_starts_no_earlier_than_asked(self, rig: Rig) -> None:
         async with rig.worker():
-            late = await rig.submit(delay=1.0)
+            never, late = await rig.submit(delay=600.0), await rig.submit(delay=1.0)
             soon = await rig.submit()
             assert (await rig.ended(soon.id)).state == "finished"
-            assert (await rig.queue.job(late.id)).state == "queued"
-            assert (await rig.queue.stats()).of().delayed == 1
             late = await rig.ended(late.id)
+            assert (await rig.queue.job(never.id)).state == "queued"
+            assert (await rig.queue.stats()).of().delayed == 1
         assert late.started is not None
         assert late.started - late.created >= 1.0
 
-    async def test_the_urgent_queue_goes_first(self, rig: Rig) -> None:
+    async def test_the_urgent_queue_goes_first(self, rig: Rig, tmp_path: Path) -> None:
         for _ in range(4):
-            await rig.submit(program(pause=0.3, pieces=["x"]), queue="low")
+            await rig.submit(program(until=tmp_path / "go on"), queue="low")
         urgent = [await rig.submit(queue="high") for _ in range(2)]
         other = await rig.submit(queue="other")
         async with rig.worker(slots=1, queues=("high", "low")):
             low = await rig.queue.jobs(queue="low")
             await rig.until(urgent[-1].id, lambda job: job.over)
             # What comes while a less urgent one runs waits for this one alone.
-            await _until_one_runs(rig, "low")
+            await _until_so_many_run(rig, 1, queue="low")
             urgent += [await rig.submit(queue="high") for _ in range(2)]
+            (tmp_path / "go on").touch()
             ended = [await rig.ended(job.id) for job in (*urgent, *low)]
             assert (await rig.queue.job(other.id)).state == "queued"
         assert {(job.state, job.attempt) for job in ended} == {("finished", 1)}
         order = [job.queue for job in sorted(ended, key=lambda job: job.started or 0.0)]
         assert order == ["high", "high", "low", "high", "high", "low", "low", "low"]
 
-    async def test_no_more_run_than_there_are_slots(self, rig: Rig) -> None:
-        jobs = [await rig.submit(program(pieces=["x"], pause=0.1)) for _ in range(9)]
+    async def test_no_more_run_than_there_are_slots(self, rig: Rig, tmp_path: Path) -> None:
+        jobs = [await rig.submit(program(pieces=["x"], pause=0.1, until=tmp_path / "go on")) for _ in range(9)]
         busiest = 0
         async with rig.worker(slots=3):
+            await _until_so_many_run(rig, 3)
+            await asyncio.sleep(0.2)  # in which a fourth would begin
+            busiest = (await rig.queue.stats()).of().running
+            (tmp_path / "go on").touch()
             while not all([(await rig.queue.job(job.id)).over for job in jobs]):
                 busiest = max(busiest, (await rig.queue.stats()).of().running)
                 await asyncio.sleep(0.01)
         assert busiest == 3
 
-    async def test_workers_share_the_work(self, rig: Rig) -> None:
+    async def test_workers_share_the_work(self, rig: Rig, tmp_path: Path) -> None:
         async with rig.worker(slots=1) as one, rig.worker(slots=1) as other:
-            jobs = [await rig.submit(program(pieces=["x"], pause=0.1)) for _ in range(8)]
-            assert {(await rig.ended(job.id)).attempt for job in jobs} == {1}
-        assert len(one.jobs) + len(other.jobs) == 8
-        assert min(len(one.jobs), len(other.jobs)) >= 2
+            for turn in range(4):
+                jobs = [await rig.submit(program(until=tmp_path / f"{turn}")) for _ in range(2)]
+                await _until_so_many_run(rig, 2)
+                (tmp_path / f"{turn}").touch()
+                assert {(await rig.ended(job.id)).attempt for job in jobs} == {1}
+        assert (len(one.jobs), len(other.jobs)) == (4, 4)
 
     async def test_a_busy_worker_leaves_the_messages_of_all_its_queues_to_an_idle_one(self, rig: Rig) -> None:
         queues = ("high", "low")
         async with rig.worker(slots=1, queues=queues), rig.worker(slots=1, queues=queues):
             endless = await rig.submit(program(exit_code=None), queue="high")
-            await _until_one_runs(rig, "high")
+            await _until_so_many_run(rig, 1, queue="high")
             try:
                 async with asyncio.timeout(20):  # less than after which a lost message is sent again
                     for _ in range(8):
@@ -177,7 +186,7 @@ class Jobs(Conformance, suite=True):
         finished = await rig.submit()
         async with rig.worker(slots=3):
             await rig.ended(finished.id)
-            (worker,) = (await rig.queue.stats()).workers
+            (worker,) = await rig.workers()
             assert (worker.slots, worker.queues, worker.backend, worker.draining) == (3, ("default",), "fake", False)
         await rig.submit()
         await asyncio.sleep(0.05)
@@ -228,7 +237,7 @@ class Jobs(Conformance, suite=True):
             await rig.submit(timeout=longest + 1)
 
 
-async def _until_one_runs(rig: Rig, queue: str) -> None:
+async def _until_so_many_run(rig: Rig, number: int, *, queue: str | None = None) -> None:
     async with asyncio.timeout(60):
-        while not await rig.queue.jobs("running", queue=queue):  # noqa: ASYNC110 - the worker's doing
+        while len(await rig.queue.jobs("running", queue=queue)) < number:  # noqa: ASYNC110 - the workers' doing
             await asyncio.sleep(0.01)

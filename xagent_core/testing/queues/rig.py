@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from xagent_core.abc.queue import Job, JobEvent
+from xagent_core.abc.queue import Job, JobEvent, WorkerInfo
 from xagent_core.queueing.queue import TaskQueue
 from xagent_core.queueing.selection import get_queue
 from xagent_core.queueing.worker import Worker
@@ -85,6 +85,20 @@ class Rig:
                 await asyncio.sleep(0.02)
             return job
 
+    async def attempts(self, number: int) -> list[asyncio.Task[Any]]:
+        """Waits until so many jobs run in this process: the books know of a job before it has a task."""
+        async with asyncio.timeout(_SECONDS):
+            while len(found := _attempts()) < number:  # noqa: ASYNC110 - the worker's doing
+                await asyncio.sleep(0.01)
+            return found
+
+    async def workers(self, wanted: Callable[[Sequence[WorkerInfo]], bool] = bool) -> Sequence[WorkerInfo]:
+        """Waits until the books know workers as wanted: one may begin a job before its first sign of life is there."""
+        async with asyncio.timeout(_SECONDS):
+            while not wanted(workers := (await self.queue.stats()).workers):  # noqa: ASYNC110 - their own doing
+                await asyncio.sleep(0.02)
+            return workers
+
     async def ended(self, job_id: str) -> Job:
         """Waits for a job's end, whatever it is."""
         async with asyncio.timeout(_SECONDS):
@@ -100,7 +114,7 @@ class Rig:
         (running,) = [sandbox for sandbox in backend.alive if sandbox._running]  # noqa: SLF001 - it is ours
         await self.queue.cancel(job_id)
         assert (await self.ended(job_id)).state == "cancelled"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(_SECONDS):
             while running in backend.alive:  # noqa: ASYNC110 - the fake tells nobody
                 await asyncio.sleep(0.01)
 
@@ -115,3 +129,7 @@ class Rig:
     async def history(self, job_id: str) -> list[JobEvent]:
         """All events of a job so far."""
         return [event async for event in self.queue.events(job_id, follow=False)]
+
+
+def _attempts() -> list[asyncio.Task[Any]]:
+    return [task for task in asyncio.all_tasks() if "_attempt" in repr(task.get_coro())]

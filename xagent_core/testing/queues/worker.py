@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +31,9 @@ def program(
     *,
     pieces: list[str] | None = None,
     pause: float = 0.0,
+    until: Path | None = None,
     exit_code: int | None = 0,
+    hangs: bool = False,
     fails: str = "",
     times: int = 1_000_000,
     kills: bool = False,
@@ -41,16 +44,18 @@ def program(
     Args:
         pieces: What it writes to stdout.
         pause: Seconds before each piece.
+        until: A file; it waits for that one to be there before it ends.
         exit_code: None when it never ends by itself.
+        hangs: It never ends by itself.
         fails: The sandbox is lost, and its code has run `no` or `maybe`.
-        times: In so many attempts, counted from the first.
+        times: Hangs or fails in so many attempts, counted from the first.
         kills: In these attempts, the worker's process is killed.
         files: What is collected.
     """
     return json.dumps(
         {
-            "pieces": pieces or [], "pause": pause, "exit_code": exit_code, "fails": fails, "times": times,
-            "kills": kills, "files": files or {},
+            "pieces": pieces or [], "pause": pause, "until": str(until or "/"), "exit_code": exit_code, "hangs": hangs,
+            "fails": fails, "times": times, "kills": kills, "files": files or {},
         }
     )  # fmt: skip
 
@@ -58,7 +63,7 @@ def program(
 def play(job: FakeJob) -> FakeRun:
     """Does what a program of `program` says."""
     told: dict[str, Any] = json.loads(job.source)
-    current = current_job.get()
+    current, exit_code = current_job.get(), told["exit_code"]
     if current is not None and current.attempt <= told["times"]:
         if told["kills"]:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -66,10 +71,13 @@ def play(job: FakeJob) -> FakeRun:
             raise SandboxLostError("fake", "it was lost as the test asked for", code_ran="no")
         if told["fails"] == "maybe":
             return FakeRun(lost=True)
+        if told["hangs"]:
+            exit_code = None
     return FakeRun(
         pieces=[("stdout", piece.encode()) for piece in told["pieces"]],
         pause=told["pause"],
-        exit_code=told["exit_code"],
+        until=Path(told["until"]).exists,
+        exit_code=exit_code,
         files={path: content.encode() for path, content in told["files"].items()},
     )
 

@@ -20,7 +20,6 @@ class TestRedis(QueueConformance):
 @waive("test_a_killed_worker_s_job_is_run_once_more_by_another", reason=ONE_PROCESS)
 @waive("test_a_killed_worker_s_job_is_a_dead_letter_where_it_must_not_run_twice", reason=ONE_PROCESS)
 @waive("test_a_job_that_kills_every_worker_ends_as_a_dead_letter", reason=ONE_PROCESS)
-@waive("test_a_job_that_outlives_many_leases_runs_once", reason=ONE_PROCESS)
 @waive("test_a_worker_that_is_told_to_end_finishes_what_it_runs", reason=ONE_PROCESS)
 class TestMemory(QueueConformance):
     queue = fixed(("docket", {"url": "memory://"}))

@@ -72,8 +72,10 @@ async def test_only_what_is_started_is_told(rig, told, tmp_path):
     starts = tmp_path / "starts"
     fleet = made(rig, f"open({str(starts)!r}, 'a').write('x'); raise SystemExit(1)")
     async with running(fleet):
-        await until(lambda: starts.exists() and len(starts.read_text()) == 3)
-    assert [(decision.workers, decision.wanted) for decision in told] == [(0, 1), (0, 1)]
+        await until(lambda: starts.exists() and len(starts.read_text()) >= 3)
+    # One for each start after the first; a fourth may begin before it is told to stop, and writes nothing then.
+    assert {(decision.workers, decision.wanted) for decision in told} == {(0, 1)}
+    assert 2 <= len(told) <= len(starts.read_text())
 
 
 @pytest.mark.parametrize("status", [2, 125])

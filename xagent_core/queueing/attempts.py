@@ -36,6 +36,8 @@ class _Running:
     claim: Claim
     task: asyncio.Task[None]
     why: Stop | None = None
+    begun: bool = False
+    """Whether the task has taken its first step; one that is cancelled before takes none."""
     over: bool = False
     """Whether its program has ended, and only the books are to be told."""
 
@@ -43,7 +45,8 @@ class _Running:
         """Ends the attempt; the first reason counts, and none when it is over by itself."""
         if self.why is None and not self.over:
             self.why = why
-            self.task.cancel()
+            if self.begun:
+                self.task.cancel()
 
 
 class Attempts:
@@ -91,10 +94,12 @@ class Attempts:
         for running in list(self._running.values()):
             running.stop("stop")
 
-    async def attend(self, claim: Claim) -> None:
-        """Runs an attempt in a task of its own, which is stopped by name."""
+    async def attend(self, claim: Claim, *, stopped: bool = False) -> None:
+        """Runs an attempt in a task of its own, which is stopped by name, or has been while it was claimed."""
         task = asyncio.create_task(self._attempt(claim))
         running = self._running[claim.job.id] = _Running(claim, task)
+        if stopped:
+            running.stop("stop")
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError:
@@ -121,7 +126,10 @@ class Attempts:
         current_job.set(job)
         books = self._queue.books
         tell(self._queue.plugins, "xagent_job_started", job, worker=self._worker)
+        running.begun = True
         try:
+            if running.why is not None:
+                raise asyncio.CancelledError
             result = await self._execute(running)
             ended = await self._entered(lambda: books.finish(claim, result))
         except asyncio.CancelledError:

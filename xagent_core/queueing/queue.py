@@ -170,10 +170,11 @@ class TaskQueue:
 
         # An answer that was lost does no harm: the id is ours, and entered once.
         job, new = await patiently(enter, patience)
-        if new and not delay:
-            await self._send(job, patience)
         if new:
+            # Before a worker can have it.
             tell(self.plugins, "xagent_job_submitted", job)
+            if not delay:
+                await self._send(job, patience)
         return job
 
     async def _send(self, job: Job, patience: float) -> None:

@@ -173,10 +173,11 @@ class Worker:
             claim = await self._claimed(job_id, self._queues[:urgency])
             if claim is None:
                 return
+            attempt = self._attempts.attend(claim, stopped=self._stopping and self._draining.is_set())
             if claim.job.id == job_id:
-                await self._attempts.attend(claim)
+                await attempt
             else:
-                await asyncio.gather(self._attempts.attend(claim), self._pass_on(job_id, queue))
+                await asyncio.gather(attempt, self._pass_on(job_id, queue))
 
     async def _pass_on(self, job_id: str, queue: str) -> None:
         with contextlib.suppress(QueueError):  # the outbox will send it

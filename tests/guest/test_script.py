@@ -74,11 +74,11 @@ async def test_a_program_that_is_missing_says_so(host):
 @pytest.mark.parametrize("victim", ["$PPID", "-1", "0", "$$"])
 async def test_killing_around_ends_the_job_at_once(host, mode, victim):
     started = time.monotonic()
-    ran = await run_script(host, mode, f"echo before; kill -9 {victim}; sleep 60")
+    ran = await run_script(host, mode, f"echo before; kill -9 {victim}; sleep 120", timeout=60)
     assert (ran.outcome.status, ran.outcome.exit_code) == ("killed", 137)
     assert ran.stdout == b"before\n"
     assert ran.stderr == b""
-    assert time.monotonic() - started < 5  # far from the timeout
+    assert time.monotonic() - started < 30  # far from the timeout
 
 
 async def test_a_program_may_end_by_any_signal(host, mode):
@@ -98,16 +98,20 @@ async def test_closed_output_does_not_end_a_program(host, mode):
 
 async def test_what_a_program_leaves_running_does_not_hold_up_its_end(host, mode):
     started = time.monotonic()
-    ran = await run_script(host, mode, "sleep 60 & setsid sleep 60 & (setsid sleep 60 &) ; echo done")
+    script = "sleep 120 & setsid sleep 120 & (setsid sleep 120 &) ; echo done"
+    ran = await run_script(host, mode, script, timeout=60)
     assert (ran.stdout, ran.outcome.status) == (b"done\n", "success")
-    assert time.monotonic() - started < 5  # far from the timeout
+    assert time.monotonic() - started < 30  # far from the timeout
 
 
 async def test_a_program_that_ignores_signals_is_stopped_at_the_timeout(host, mode):
     script = "trap '' TERM INT HUP; echo before; while :; do sleep 0.05; done"
-    ran = await run_script(host, mode, script, timeout=1)
+    for timeout in (1, 20):  # the second where a busy machine has not let it print before the first
+        ran = await run_script(host, mode, script, timeout=timeout)
+        if ran.stdout:
+            break
     assert (ran.outcome.status, ran.outcome.exit_code, ran.stdout) == ("timeout", None, b"before\n")
-    assert 1 <= ran.outcome.run_seconds < 10
+    assert timeout <= ran.outcome.run_seconds < timeout + 15
 
 
 async def test_a_flood_without_a_newline_is_stopped_at_the_limit(host, mode):
@@ -144,7 +148,7 @@ async def test_a_file_that_cannot_be_opened_leaves_the_stream_in_step(host, size
     for path, code in (("a/b", 0), ("a", 1), ("c", 0)):
         boundary = new_boundary()
         message = files_message(path, b"x" * size, boundary=boundary)
-        mark = await answer(sandbox, message, boundary=boundary, within=5)
+        mark = await answer(sandbox, message, boundary=boundary, within=30)
         assert (path, mark and mark.code) == (path, code)
 
 
@@ -163,7 +167,7 @@ async def test_the_guest_ends_with_its_owner_in_the_middle_of_a_job(host, mode):
     job = asyncio.create_task(run_job(sandbox, ("sh", "main.x"), source=script.encode(), standby=standby, timeout=30))
     await asyncio.sleep(0.3)
     await sandbox.disown()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(25):
         ran = await job
         await sandbox.wait()
     assert ran.outcome.status == "killed"
@@ -174,7 +178,7 @@ async def test_the_guest_ends_with_its_owner_while_it_stands_by(host, ahead):
     sandbox = await host.guest(standby=ahead)
     assert await is_alive(sandbox, within=10)
     await sandbox.disown()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(25):
         assert await sandbox.receive() is None
         await sandbox.wait()
 
@@ -187,7 +191,7 @@ async def test_the_guest_ends_with_its_owner_while_a_large_source_is_not_read(ho
     job = asyncio.create_task(run_job(sandbox, source=script, standby=standby, timeout=30))
     await asyncio.sleep(0.3)
     await sandbox.disown()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(25):
         await job
 
 
@@ -218,7 +222,7 @@ FORGER = r"""
     done
     printf '%s run not a mark\n' "$boundary"
     LAST
-    sleep 0.2; echo late"""
+    sleep 60; echo late"""
 
 
 @pytest.mark.parametrize(("last", "code"), [("exit 4", 4), ("forge", 9)])

@@ -124,15 +124,21 @@ async def test_a_program_may_close_its_streams_and_go_on(engine):
 
 async def test_a_program_that_ignores_sigterm_is_stopped_in_time(engine):
     code = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf')\ntime.sleep(60)"
-    started = time.monotonic()
-    result = await engine.execute(code, timeout=1)
+    for timeout in (1, 20):  # the second where a busy machine has not let it print before the first
+        started = time.monotonic()
+        result = await engine.execute(code, timeout=timeout)
+        if result.output:
+            break
     assert (result.status, result.output, result.exit_code) == ("timeout", "deaf\n", None)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < timeout + 15
 
 
 async def test_a_fork_bomb_ends_at_the_process_limit(engine):
     code = "echo started\nbomb() { bomb | bomb & }\nbomb\nwhile :; do sleep 0.1; done"
-    result = await engine.execute(code, language="bash", timeout=3)
+    for timeout in (3, 20):  # the second where a busy machine has not let it print before the first
+        result = await engine.execute(code, language="bash", timeout=timeout)
+        if result.output:
+            break
     # The shell that cannot fork gives up, or the time is over.
     assert result.status in ("timeout", "error", "killed", "output_limit")
     assert result.output.startswith("started\n")
@@ -179,7 +185,7 @@ async def test_a_child_killed_for_memory_under_a_parent_that_exits_0_is_a_succes
 
 
 async def test_a_program_that_kills_all_it_can_is_killed(engine):
-    result = await engine.execute("import os\nprint('bye', flush=True)\nos.kill(-1, 9)", timeout=10)
+    result = await engine.execute("import os\nprint('bye', flush=True)\nos.kill(-1, 9)", timeout=60)
     assert (result.status, result.output) == ("killed", "bye\n")
 
 

@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)
 @pytest.mark.parametrize("backend", EACH_BACKEND)
 async def test_a_hostile_program_harms_nobody(backend, program, monkeypatch):
-    before, seen = host_settings(), []
+    before, seen, runs = host_settings(), [], 0
     async with Engine(backend, pool=PoolConfig(ready=0)) as engine:
         waived = set(program.needs) - (await engine.backend.capabilities()).limits
         if waived:
@@ -43,23 +44,31 @@ async def test_a_hostile_program_harms_nobody(backend, program, monkeypatch):
             return sandbox
 
         monkeypatch.setattr(engine.backend, "start", start_and_look)
-        result = await engine.execute(
-            program.code,
-            language=program.language,
-            limits=program.limits,
-            files=[HELPER] if program.language == "python" else [],
-            collect=program.collect,
-        )
+        for timeout in (program.limits.timeout, 60.0):
+            result = await engine.execute(
+                program.code,
+                language=program.language,
+                limits=replace(program.limits, timeout=timeout),
+                files=[HELPER] if program.language == "python" else [],
+                collect=program.collect,
+            )
+            runs += 1
+            # On a busy machine its time may be over before it could do what it is there for.
+            if result.status != "timeout" or _is_expected(program, result):
+                break
 
     left = [line for sandbox in seen for line in traces(sandbox, backend)]
-    assert result.status in program.status, result
-    assert re.fullmatch(program.output, result.output.strip(), re.DOTALL), result
-    assert re.fullmatch(program.error, result.error.strip(), re.DOTALL), result
+    assert _is_expected(program, result), result
     assert tuple(file.path for file in result.files) == program.files
-    assert len(seen) == 1
+    assert len(seen) == runs
     assert left == []
     assert marked() == []
     assert host_settings() == before
+
+
+def _is_expected(program, result):
+    said = ((program.output, result.output), (program.error, result.error))
+    return result.status in program.status and all(re.fullmatch(words, text.strip(), re.DOTALL) for words, text in said)
 
 
 @pytest.mark.parametrize("backend", EACH_BACKEND)

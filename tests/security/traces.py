@@ -75,7 +75,7 @@ def _hold(namespaces: frozenset[str]) -> tuple[int, ...]:
     return ()  # Of another user, as a rootless engine's are.
 
 
-def traces(seen: Sight, backend: str, *, within: float = 10) -> list[str]:
+def traces(seen: Sight, backend: str, *, within: float = 30) -> list[str]:
     """What is left of a sandbox; it may take a moment to be gone.
 
     Args:

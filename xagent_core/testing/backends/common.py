@@ -32,6 +32,7 @@ __all__ = [
     "BackendSource",
     "BackendSuite",
     "answers",
+    "becomes",
     "gone",
     "make_backend",
     "new_mark",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -64,6 +65,14 @@ def groups_of() -> Callable[[int], list[str]]:
     return find
 
 
+def children() -> list[str]:
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # this thread has just ended
+            found += (task / "children").read_text().split()
+    return found
+
+
 @pytest.fixture
 def leftovers(groups_of: Callable[[int], list[str]]) -> Callable[[], dict[str, object]]:
     """What this process holds: open descriptors, children and control groups; to be the same before and after."""
@@ -72,9 +81,7 @@ def leftovers(groups_of: Callable[[int], list[str]]) -> Callable[[], dict[str, o
         gc.collect()
         return {
             "descriptors": len(list(Path("/proc/self/fd").iterdir())),
-            "children": [
-                pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
-            ],
+            "children": children(),
             "cgroups": groups_of(os.getpid()),
         }
 

@@ -91,7 +91,7 @@ async def test_the_backend_recovers_from_the_end_of_its_fork_server(engine: Engi
     running = await backend.start(spec_of(engine))
     assert await answers(running)
     os.kill((await backend._opened()).launcher.pid, signal.SIGKILL)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await running.receive() is None  # its sandboxes end with it
         with pytest.raises(SandboxLostError, match="fork server ended"):
             await running.wait()
@@ -103,7 +103,7 @@ async def test_the_backend_recovers_from_the_end_of_its_fork_server(engine: Engi
 async def test_closing_ends_what_nobody_killed(engine: Engine) -> None:
     sandbox = await engine.backend.start(spec_of(engine))
     await engine.backend.aclose()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await sandbox.receive() is None
     await sandbox.kill()
 
@@ -120,24 +120,30 @@ def test_nothing_outlives_an_owner_that_is_killed(tmp_path: Path, groups_of: Cal
 
         async def main():
             async with Engine(BubblewrapBackend(), plugins=conftest.own_plugins(), pool=PoolConfig(ready=1)) as engine:
-                async for event in engine.stream("echo running; sleep 321.5 & sleep 321.5", language="sh"):
+                async for event in engine.stream(sys.argv[2], language="sh"):
                     machine = await engine.backend._opened()
                     print(machine.launcher.pid, int(machine.tree is not None), flush=True)
 
         asyncio.run(main())
         """)
     )
-    owner = subprocess.Popen(
-        [sys.executable, str(script), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
-    )
+    # Of this process alone: the same test may run as another user at the same time.
+    seconds = f"321.{os.getpid()}"
+    command = [
+        sys.executable,
+        str(script),
+        str(Path(__file__).parent),
+        f"echo running; sleep {seconds} & sleep {seconds}",
+    ]
+    owner = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     with owner:
         server, has_groups = map(int, owner.stdout.readline().split())
         assert bool(groups_of(owner.pid)) == has_groups
         owner.kill()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while time.monotonic() < end:
-        left = _processes("321.5")
+        left = _processes(seconds)
         groups = groups_of(owner.pid)
         if not left and not groups and not _read(Path(f"/proc/{server}/cmdline")):
             return

@@ -87,10 +87,10 @@ async def test_nobody_listens_on_the_socket(folder: Path) -> None:
 
 
 async def test_nobody_listens_on_the_port() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-
-    probe = await DockerBackend(environ={"DOCKER_HOST": f"tcp://127.0.0.1:{port}"}).probe()
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # nobody else gets this port meanwhile
+        port = nobody.getsockname()[1]
+        probe = await DockerBackend(environ={"DOCKER_HOST": f"tcp://127.0.0.1:{port}"}).probe()
 
     assert f"no Docker daemon listens at http://127.0.0.1:{port} (from DOCKER_HOST)" in probe.detail
 
@@ -193,19 +193,19 @@ async def test_a_language_without_any_image_is_told_where_to_name_one(engine: En
 
 
 @needs_docker
-async def test_an_image_that_is_removed_and_comes_back(engine: Engine, client: APIClient) -> None:
+async def test_an_image_that_is_removed_and_comes_back(engine: Engine, client: APIClient, image: str) -> None:
     spec = dataclasses.replace(
         engine.plan(ExecutionRequest(code="", language="test-sh")).spec, image="xagent-test:gone"
     )
     backend = DockerBackend(pull=False)
-    client.tag("xagent-test:1", "xagent-test", "gone")
+    client.tag(image, "xagent-test", "gone")
     await (await backend.start(spec)).kill()
 
     client.remove_image("xagent-test:gone")
     with pytest.raises(ImageNotFoundError):
         await backend.start(spec)
 
-    client.tag("xagent-test:1", "xagent-test", "gone")
+    client.tag(image, "xagent-test", "gone")
     await (await backend.start(spec)).kill()
     client.remove_image("xagent-test:gone")
     await backend.aclose()

@@ -87,7 +87,7 @@ async def test_a_sandbox_ends_when_its_owner_is_killed(
     process.send_signal(signal.SIGKILL)
     process.wait()
 
-    assert await gone(client, container, within=5)
+    assert await gone(client, container, within=30)
 
 
 async def test_a_start_that_is_cancelled_twice_is_undone_before_the_backend_is_closed(
@@ -118,14 +118,17 @@ async def test_a_killed_sandbox_is_gone_and_has_ended_by_the_kill(engine: Engine
 
 
 async def test_a_sandbox_that_nobody_reads_is_killed_as_fast(engine: Engine) -> None:
-    sandbox = await engine.backend.start(engine.plan(ExecutionRequest(code="", language="test-sh")).spec)
-    await sandbox.send(b"while :; do echo flood; done >&4 &\n")
-    await asyncio.sleep(1)
-    started = time.monotonic()
+    spec, took = engine.plan(ExecutionRequest(code="", language="test-sh")).spec, []
+    # Docker waits 2 s for streams that do not drain; on a busy machine a kill may take as long for other reasons.
+    while not took or (min(took) > 1.5 and len(took) < 5):
+        sandbox = await engine.backend.start(spec)
+        await sandbox.send(b"while :; do echo flood; done >&4 &\n")
+        await asyncio.sleep(1)
+        started = time.monotonic()
+        await sandbox.kill()
+        took.append(time.monotonic() - started)
 
-    await sandbox.kill()
-
-    assert time.monotonic() - started < 1.5  # Docker waits 2 s for streams that do not drain
+    assert min(took) < 1.5
 
 
 async def test_the_reaper_takes_what_dead_owners_left(image: str, client: APIClient) -> None:
@@ -139,7 +142,7 @@ async def test_the_reaper_takes_what_dead_owners_left(image: str, client: APICli
 
     await backend.aclose()
     # Engines of other tests reap too, and may have been faster, or be at it.
-    assert await gone(client, container, within=10)
+    assert await gone(client, container, within=30)
     line = f"docker container {container[:12]}: its owner, process {dead.pid}, is dead"
     assert [entry for entry in removed if container[:12] in entry] in ([line], [])
 
@@ -176,7 +179,7 @@ async def test_the_reaper_judges_owners_elsewhere_by_their_deadline(
         assert exists(client, container)
         client.remove_container(container)
     else:
-        assert await gone(client, container, within=10)
+        assert await gone(client, container, within=30)
 
 
 def test_a_process_id_that_is_used_again_is_another_owner() -> None:

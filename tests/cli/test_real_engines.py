@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from importlib import metadata
 
 import pytest
@@ -48,9 +49,9 @@ def test_a_program_reads_stdin_and_a_file_and_writes_one(real, engine):
 @pytest.mark.parametrize("engine", EACH_BACKEND)
 def test_the_time_limit(real, engine):
     code = "import time; print('begun', flush=True); time.sleep(60)"
-    done = real("run", "--code", code, "--backend", engine, "--timeout", "1.5")
+    done = real("run", "--code", code, "--backend", engine, "--timeout", "4")
     assert (done.returncode, done.stdout) == (124, b"begun\n")
-    assert done.stderr == b"xagent: stopped at the time limit of 1.5 s\n"
+    assert done.stderr == b"xagent: stopped at the time limit of 4 s\n"
 
 
 @pytest.mark.parametrize("engine", EACH_BACKEND)
@@ -68,8 +69,11 @@ def test_ctrl_c_at_a_terminal_leaves_nothing(real, engine):
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, b"")
-    alive = subprocess.run(["pgrep", "-s", str(process.pid)], capture_output=True, check=False)
-    assert alive.stdout == b""
+    # What was killed may still be about to end.
+    deadline = time.monotonic() + 30
+    while alive := subprocess.run(["pgrep", "-s", str(process.pid)], capture_output=True, check=False).stdout:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("engine", EACH_BACKEND)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import array
 import fcntl
+import os
 import signal
 import subprocess
+import termios
 import time
 
 import pytest
@@ -34,7 +37,14 @@ def test_ctrl_c_twice_still_cleans_up(xagent, program):
 
 def test_ctrl_c_while_it_waits_for_its_input(xagent, program):
     process = xagent.start("run", program(), stdin=subprocess.PIPE)
-    time.sleep(1)  # nothing tells from outside that it has come to wait
+    process.stdin.write(b"x")
+    process.stdin.flush()
+    # When that was taken it waits for more.
+    untaken = array.array("i", [1])
+    while untaken[0]:
+        assert process.poll() is None
+        time.sleep(0.02)
+        fcntl.ioctl(process.stdin, termios.FIONREAD, untaken)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, b"")
@@ -52,10 +62,16 @@ def test_a_reader_that_goes_ends_the_program(xagent, program):
 
 
 def test_the_time_limit_holds_while_the_reader_is_slow(xagent, program):
-    process = xagent.start("run", program(stdout="x" * 500_000, exit_code=None), "--timeout", "0.5")
-    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
-    time.sleep(1.5)
-    assert process.poll() is None  # its output is not lost: it waits until somebody takes it
-    output, errors = process.communicate(timeout=60)
-    assert (process.returncode, len(output)) == (124, 500_000)
+    ours, theirs = os.pipe()
+    fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, 4096)
+    endless = program(stdout="x" * 500_000, exit_code=None)
+    process = xagent.start("run", endless, "--timeout", "1", stdout=theirs)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as output:
+        taken = output.read(1)
+        time.sleep(1.5)
+        assert process.poll() is None  # its output is not lost: it waits until somebody takes it
+        taken += output.read()
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, len(taken)) == (124, 500_000)
     assert b"time limit" in errors

@@ -32,10 +32,10 @@ async def test_limits_of_time_hold(jumping_clock, backend):
         quick = await engine.execute("print('quick')", timeout=20)
         assert (quick.status, quick.output) == ("success", "quick\n")
         started = time.monotonic()
-        slow = await engine.execute("import time\nprint('slow', flush=True)\ntime.sleep(60)", timeout=1)
+        slow = await engine.execute("import time\nprint('slow', flush=True)\ntime.sleep(600)", timeout=4)
         assert (slow.status, slow.output) == ("timeout", "slow\n")
-        assert 1 <= slow.execution_time < 10
-        assert time.monotonic() - started < 20
+        assert 4 <= slow.execution_time < 60
+        assert time.monotonic() - started < 100
 
 
 async def test_a_reaper_and_a_pool_take_no_living_owners_sandboxes(jumping_clock, backend):

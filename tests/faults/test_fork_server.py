@@ -1,11 +1,11 @@
 """The end of bubblewrap's fork server, which is to it what a daemon is to container engines."""
 
-import asyncio
 import os
 import signal
 
 import pytest
 
+from tests.faults.engine_service import begun
 from xagent_core import Engine, PoolConfig, SandboxLostError
 
 pytestmark = pytest.mark.engine("bubblewrap")
@@ -14,8 +14,7 @@ pytestmark = pytest.mark.engine("bubblewrap")
 async def test_a_job_is_no_failure_of_its_program_and_the_next_one_works():
     async with Engine("bubblewrap", pool=PoolConfig(ready=0)) as engine:
         assert (await engine.execute("echo first", language="bash")).output == "first\n"
-        running = asyncio.ensure_future(engine.execute("echo begun; sleep 60", language="bash"))
-        await asyncio.sleep(0.5)
+        running = await begun(engine, "echo begun; sleep 60")
 
         os.kill((await engine.backend._opened()).launcher.pid, signal.SIGKILL)
 
@@ -27,5 +26,5 @@ async def test_a_job_is_no_failure_of_its_program_and_the_next_one_works():
 
 async def test_a_program_that_kills_its_guest_is_still_told_from_it():
     async with Engine("bubblewrap", pool=PoolConfig(ready=0)) as engine:
-        result = await engine.execute("grep -q xagent /proc/1/cmdline && kill -9 -1", language="bash", timeout=10)
+        result = await engine.execute("grep -q xagent /proc/1/cmdline && kill -9 -1", language="bash")
     assert result.status == "killed"

@@ -21,7 +21,7 @@ from xagent_core.testing.backends.common import answers
 pytestmark = pytest.mark.slow
 
 MOMENTS = 20
-SECONDS = 10
+SECONDS = 30
 NEVER_STARTED = ("created", "initialized")  # the second is Podman's, from the moment when streams are attached
 ROOT = Path(__file__).parents[2]
 

@@ -80,9 +80,15 @@ async def test_many_executions_leave_a_process_as_it_was(backend):
         await run(engine, WARM_UP, together=12)
         before = await held()
         await run(engine, EXECUTIONS)
-        after = await held()
+        # What the last ones have told to end does so in its own time.
+        for _ in range(300):
+            after = await held()
+            counts = ("containers", "groups", "processes", "descriptors", "threads")
+            more = [name for name in counts if getattr(after, name) > getattr(before, name) * 1.05]
+            if not more:
+                break
+            await asyncio.sleep(0.1)
 
     logger.info("%s executions: %s, then %s", EXECUTIONS, before, after)
     assert after.memory < before.memory * 1.05, (before, after)
-    for name in ("containers", "groups", "processes", "descriptors", "threads"):
-        assert getattr(after, name) <= getattr(before, name) * 1.05, (before, after)
+    assert more == [], (before, after)

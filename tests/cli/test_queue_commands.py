@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -188,57 +187,64 @@ def test_a_second_signal_stops_what_the_workers_of_a_scaler_run(queued, program)
     assert json.loads(queued("queue", "stats", "--json").stdout)["workers"] == []
 
 
-def free_port():
-    # Which port it took, only the one who chose it knows.
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
+class Health:
+    """What a worker answers that takes a free port for it, and tells in its log which."""
 
+    def __init__(self, queued, *options):
+        self._log = queued.home / "log"
+        with self._log.open("wb") as log:
+            self.worker = queued.start("worker", *options, "--health", "127.0.0.1:0", stderr=log)
 
-def health(port):
-    """What is answered; None as long as nobody listens."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as answer:
-        return answer.code, json.load(answer)
-    except OSError:
-        return None
+    def until(self, status, word):
+        """Waits for an answer: it listens before it has reached the queue for the first time."""
+        found = []
 
+        def answered():
+            found.append(self._ask())
+            return found[-1] is not None and (found[-1][0], found[-1][1]["status"]) == (status, word)
 
-def says(port, status, word):
-    return (answer := health(port)) is not None and (answer[0], answer[1]["status"]) == (status, word)
+        until(answered)
+        return found[-1][1]
+
+    def end(self):
+        self.worker.send_signal(signal.SIGTERM)
+        self.worker.communicate(timeout=60)
+
+    def _ask(self):
+        told = re.search(r"is answered on port (\d+)\n", self._log.read_text())
+        if told is None:
+            assert self.worker.poll() is None, self._log.read_text()
+            return None
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{told[1]}/health", timeout=20) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as answer:
+            return answer.code, json.load(answer)
 
 
 def test_health(queued):
-    port = free_port()
-    worker = queued.start("worker", "--health", str(port))
+    health = Health(queued)
     try:
-        # It listens before it has reached the queue for the first time.
-        until(lambda: says(port, 200, "ok"))
-        _, said = health(port)
-        assert (said["status"], said["worker"]["backend"]) == ("ok", "fake")
+        assert health.until(200, "ok")["worker"]["backend"] == "fake"
     finally:
-        worker.send_signal(signal.SIGTERM)
-        worker.communicate(timeout=60)
+        health.end()
 
 
 def test_the_health_of_a_scaler_whose_server_is_away(queued, tmp_path):
     with (queued.home / "config.toml").open("a") as config:
         config.write("lease = 1.0\n")
-    server, port = RedisServer(tmp_path), free_port()
+    server = RedisServer(tmp_path)
     queued.env["XAGENT_QUEUE_URL"] = server.url()
     server.start()
-    scaler = queued.start("worker", "--autoscale", "1:2", "--health", str(port))
-
+    health = Health(queued, "--autoscale", "1:2")
     try:
-        until(lambda: says(port, 200, "ok"))
+        health.until(200, "ok")
         server.kill()
-        until(lambda: says(port, 503, "away"))
+        health.until(503, "away")
         server.start()
-        until(lambda: says(port, 200, "ok"))
+        health.until(200, "ok")
     finally:
-        scaler.send_signal(signal.SIGTERM)
-        scaler.communicate(timeout=60)
+        health.end()
         server.kill()
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -203,12 +203,16 @@ def _at_end_of_stdin(stop: asyncio.Event) -> None:
         stop.set()
 
 
-def _health(address: str | None, answer: Callable[[], Answer]) -> contextlib.AbstractContextManager[object]:
+@contextlib.contextmanager
+def _health(address: str | None, answer: Callable[[], Answer]) -> Iterator[None]:
     if address is None:
-        return contextlib.nullcontext()
+        yield
+        return
     from xagent_core.queueing.health import HealthServer
 
-    return HealthServer(address, {"/health": answer})
+    with HealthServer(address, {"/health": answer}) as server:
+        logging.getLogger("xagent_core").info("GET /health is answered on port %d", server.port)
+        yield
 
 
 def _worker_health(worker: Worker) -> Answer:

@@ -33,6 +33,7 @@ from xagent_core import (
     load_plugins,
 )
 from xagent_core.testing.fakes import FakeBackend
+from xagent_core.testing.ports import ReservedPort
 
 LOST = JobFailure(type="WorkerLostError", component="worker", cause="it was lost")
 
@@ -164,24 +165,18 @@ async def test_books_that_do_not_answer_show_nothing_old(caplog):
     ]
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 def test_a_process_that_is_told_to_serves_its_metrics():
     program = """
 import asyncio, urllib.request
 from xagent_core import load_plugins
 plugins = load_plugins()
 plugins.observe("xagent_process_started", command="worker")
-import os
-address = os.environ["XAGENT_METRICS_ADDRESS"]
-print(urllib.request.urlopen(f"http://{address}/metrics", timeout=5).read().decode())
+print(urllib.request.urlopen("http://127.0.0.1:%d/metrics", timeout=30).read().decode())
 """
-    env = os.environ | {"XAGENT_METRICS_ADDRESS": f"127.0.0.1:{free_port()}"}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env)
+    port = ReservedPort()
+    env = os.environ | {"XAGENT_METRICS_ADDRESS": f"127.0.0.1:{port.number}"}
+    command = [sys.executable, "-c", program % port.number]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
     assert "# TYPE xagent_executions_total counter" in done.stdout
 
 
@@ -190,7 +185,7 @@ def test_of_a_range_the_first_free_port_is_taken():
         first = taken.getsockname()[1]
         port = serve_process(f"127.0.0.1:{first}-{first + 20}")
         assert first < port <= first + 20
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
             assert answer.headers["Content-Type"].startswith("text/plain; version=")
         with pytest.raises(ConfigError):
             serve_process(f"127.0.0.1:{first}")

@@ -14,6 +14,13 @@ from xagent_core.testing.fakes import FakeBackend, FakeRun
 ONE = {"language": "python", "backend": "fake"}
 
 
+async def becomes(value, registry, name, labels):
+    """Waits for a metric's value."""
+    async with asyncio.timeout(60):
+        while registry.get_sample_value(name, labels) != value:  # noqa: ASYNC110 - the engine's doing
+            await asyncio.sleep(0.01)
+
+
 async def test_results_are_counted_by_status(plugins, registry):
     backend = FakeBackend(lambda job: FakeRun(exit_code=int(job.source)))
     async with Engine(backend, plugins=plugins) as engine:
@@ -28,11 +35,12 @@ async def test_results_are_counted_by_status(plugins, registry):
 
 
 async def test_what_runs_is_a_gauge(plugins, registry):
-    async with Engine(FakeBackend(FakeRun(exit_code=None)), plugins=plugins) as engine:
-        running = asyncio.create_task(engine.execute("", timeout=0.5))
-        await asyncio.sleep(0.1)
-        assert registry.get_sample_value("xagent_executions_running", {"backend": "fake"}) == 1
-        assert (await running).status == "timeout"
+    seen = asyncio.Event()
+    async with Engine(FakeBackend(FakeRun(until=seen.is_set)), plugins=plugins) as engine:
+        running = asyncio.create_task(engine.execute(""))
+        await becomes(1, registry, "xagent_executions_running", {"backend": "fake"})
+        seen.set()
+        assert (await running).status == "success"
     assert registry.get_sample_value("xagent_executions_running", {"backend": "fake"}) == 0
 
 
@@ -64,14 +72,11 @@ async def test_an_alias_is_no_label_of_its_own(plugins, registry):
 
 async def test_the_pool_shows_its_sandboxes(plugins, registry):
     async with Engine(FakeBackend(), plugins=plugins, pool=PoolConfig(ready=2), warm=["python"]) as engine:
-        await asyncio.sleep(0.05)
-        state = {"backend": "fake", "state": "ready"}
-        assert registry.get_sample_value("xagent_pool_sandboxes", state) == 2
+        await becomes(2, registry, "xagent_pool_sandboxes", {"backend": "fake", "state": "ready"})
         await engine.execute("")
-        await asyncio.sleep(0.05)
+        await becomes(1, registry, "xagent_pool_sandboxes_discarded_total", {"backend": "fake"})
         kind = {"backend": "fake", "kind": "ready"}
         assert registry.get_sample_value("xagent_pool_sandboxes_handed_out_total", kind) == 1
-        assert registry.get_sample_value("xagent_pool_sandboxes_discarded_total", {"backend": "fake"}) == 1
 
 
 async def test_promtool_has_no_complaint(plugins, exposition, promtool):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from xagent_core.testing.ports import ReservedPort
 from xagent_core.testing.pytest_plugin import give_up
 from xagent_core.testing.queues.rig import Rig
 from xagent_core.testing.queues.worker import program
@@ -25,25 +26,21 @@ PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 pytestmark = pytest.mark.slow
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 @pytest.fixture
 def rabbitmq(tmp_path: Path) -> Iterator[str]:
     if not PROGRAM.exists() or shutil.which("epmd") is None:
         give_up("rabbitmq-server", "it is not installed")
     if os.geteuid() != 0:
         give_up("rabbitmq-server", "only root may start it")
-    port, names = free_port(), free_port()
+    reserved = [ReservedPort() for _ in range(3)]
+    port, names, nodes = [port.number for port in reserved]
     (tmp_path / "rabbitmq.conf").write_text(f"listeners.tcp.local = 127.0.0.1:{port}\n")
     env = os.environ | {
         "HOME": str(tmp_path),
         "ERL_EPMD_PORT": str(names),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
         "RABBITMQ_CONFIG_FILE": str(tmp_path / "rabbitmq"),
-        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_DIST_PORT": str(nodes),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(tmp_path / "plugins"),
         "RABBITMQ_LOG_BASE": str(tmp_path / "log"),
         "RABBITMQ_MNESIA_BASE": str(tmp_path / "mnesia"),
@@ -83,7 +80,7 @@ async def test_jobs_go_by_rabbitmq(rabbitmq: str, redis: RedisServer) -> None:
             again = await rig.ended((await rig.submit(program(fails="no", times=1))).id)
             assert (again.state, again.attempt) == ("finished", 2)
         async with rig.process() as doomed:
-            job = await rig.submit(program(pieces=["x"] * 3, pause=0.5), idempotent=True)
+            job = await rig.submit(program(hangs=True, times=1), idempotent=True)
             await rig.until(job.id, lambda job: job.state == "running")
             doomed.kill()
         async with rig.worker():

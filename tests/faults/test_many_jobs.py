@@ -50,15 +50,15 @@ async def test_every_job_ends_exactly_once_whatever_is_killed(carried, redis):
     async with Rig.made(carried, {"url": redis.url(), "lease": 2.0, "resend": 2.0}) as rig:
         begun = time.monotonic()
         told = program(pieces=["x"], pause=0.02)
-        ids, killed, attempts = [], [], 0
+        ids, killed, attempted = [], [], 0
         # Again where this process was paused for so long that nothing was killed in time.
-        while attempts <= len(ids):
+        while not killed or attempted <= len(ids):
             for number in range(total):
                 # Every tenth must not run twice.
                 job = await rig.queue.submit(told, language=LANGUAGE, idempotent=bool(number % 10), attempts=20)
                 ids.append(job.id)
             await keep_killing(rig, len(ids), killed, every=max(15, total // 20))
-            attempts = (await rig.queue.stats()).of().totals["started"]
+            attempted = (await rig.queue.stats()).of().totals["started"]
         seconds = time.monotonic() - begun
 
         jobs, histories = [], []

@@ -71,7 +71,8 @@ async def sight(sandbox: Sandbox) -> Sight:
 def _hold(namespaces: frozenset[str]) -> tuple[int, ...]:
     for folder in Path("/proc").glob("[0-9]*"):
         if namespaces <= set(_namespaces(folder)):
-            return tuple(os.open(folder / "ns" / kind, os.O_RDONLY) for kind in _KINDS)
+            with contextlib.suppress(OSError):  # it has just ended, as what has told the names does
+                return tuple(os.open(folder / "ns" / kind, os.O_RDONLY) for kind in _KINDS)
     return ()  # Of another user, as a rootless engine's are.
 
 

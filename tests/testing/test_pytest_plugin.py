@@ -12,13 +12,13 @@ from xagent_core.plugins import Plugins
 
 
 class Stub(Backend):
-    """Answers `probe`, and is not asked for more."""
+    """Answers `probe`, in the end always the same, and is not asked for more."""
 
-    def __init__(self, probe: Probe) -> None:
-        self.name, self._probe = "stub", probe
+    def __init__(self, *probes: Probe) -> None:
+        self.name, self._probes = "stub", list(probes)
 
     async def probe(self):
-        return self._probe
+        return self._probes.pop(0) if len(self._probes) > 1 else self._probes[0]
 
     async def capabilities(self):
         raise NotImplementedError
@@ -33,16 +33,17 @@ class Stub(Backend):
         pass
 
 
-def registration(name: str, probe: Probe) -> BackendRegistration:
-    return BackendRegistration(name=name, summary="", factory=lambda _options: Stub(probe))
+def registration(name: str, *probes: Probe) -> BackendRegistration:
+    return BackendRegistration(name=name, summary="", factory=lambda _options: Stub(*probes))
 
 
 @pytest.fixture(autouse=True)
-def two_engines(monkeypatch: pytest.MonkeyPatch):
-    """One engine that works and one that does not."""
+def three_engines(monkeypatch: pytest.MonkeyPatch):
+    """One engine that works, one that does not, and one that does when it is asked again."""
     plugins = Plugins()
     asleep = Probe(available=False, detail="the daemon sleeps", fix="Wake it.")
-    backends = [registration("awake", Probe(available=True)), registration("asleep", asleep)]
+    awake = Probe(available=True)
+    backends = [registration("awake", awake), registration("asleep", asleep), registration("slow", asleep, awake)]
     module = SimpleNamespace(xagent_register_backends=hookimpl(lambda: backends))
     plugins.add("stub", "stub", "1", lambda: module)
     monkeypatch.setattr(xagent_core.selection, "load_plugins", lambda _disabled=(): plugins)
@@ -71,6 +72,12 @@ def test_it_fails_where_a_missing_engine_is_required(pytester, monkeypatch):
     result = run(pytester, "asleep")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines("*XAGENT_REQUIRE_ENGINES lists it*")
+
+
+def test_one_that_is_required_is_asked_again(pytester, monkeypatch):
+    run(pytester, "slow").assert_outcomes(skipped=1)
+    monkeypatch.setenv("XAGENT_REQUIRE_ENGINES", "slow")
+    run(pytester, "slow").assert_outcomes(passed=1)
 
 
 def test_only_the_engines_listed_are_required(pytester, monkeypatch):

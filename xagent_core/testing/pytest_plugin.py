@@ -30,6 +30,8 @@ pytest.register_assert_rewrite(
     *(f"xagent_core.testing.{suites}" for suites in ("backends", "languages", "queues", "tools"))
 )
 
+# A probe gives up after seconds: an engine that is just being started, on a busy machine, may take longer once.
+_PROBES_OF_REQUIRED: Final = 3
 # What is wrong with each engine that was asked for so far; empty where it can be used.
 _PROBED: Final = pytest.StashKey[dict[str, str]]()
 
@@ -84,9 +86,13 @@ def give_up(name: str, why: str) -> NoReturn:
         why: What is wrong with it.
     """
     reason = f"engine {name} is needed: {why}"
-    if name in {required.strip() for required in os.environ.get(REQUIRE_ENGINES, "").split(",")}:
+    if _is_required(name):
         pytest.fail(f"{reason} ({REQUIRE_ENGINES} lists it)", pytrace=False)
     pytest.skip(reason)
+
+
+def _is_required(name: str) -> bool:
+    return name in {required.strip() for required in os.environ.get(REQUIRE_ENGINES, "").split(",")}
 
 
 async def _missing(name: str) -> str:
@@ -100,6 +106,10 @@ async def _missing(name: str) -> str:
         return str(error)
     try:
         probe = await backend.probe()
+        for _ in range(_PROBES_OF_REQUIRED - 1 if _is_required(name) else 0):
+            if probe.available:
+                break
+            probe = await backend.probe()
     finally:
         await backend.aclose()
     return "" if probe.available else str(probe.error(name))

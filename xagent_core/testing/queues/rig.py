@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from xagent_core.abc.queue import Job, JobEvent, WorkerInfo
 from xagent_core.queueing.queue import TaskQueue
 from xagent_core.queueing.selection import get_queue
@@ -62,7 +64,9 @@ class Rig:
     async def process(
         self, *, slots: int = 2, queues: Sequence[str] = ("default",)
     ) -> AsyncIterator[asyncio.subprocess.Process]:
-        """A worker in a process of its own, which is killed at the end."""
+        """A worker in a process of its own, which is killed at the end; skips where it would not see the queue."""
+        if not self.queue.carrier.shared:
+            pytest.skip("shared is not claimed: other processes do not see the queue")
         given = {"name": self._name, "options": self._options, "slots": slots, "queues": list(queues)}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "xagent_core.testing.queues.process", json.dumps(given),

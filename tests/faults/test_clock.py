@@ -38,7 +38,9 @@ async def test_limits_of_time_hold(jumping_clock, backend):
         assert time.monotonic() - started < 100
 
 
-async def test_a_reaper_and_a_pool_take_no_living_owners_sandboxes(jumping_clock, backend):
+async def test_a_reaper_and_a_pool_take_no_living_owners_sandboxes(jumping_clock, backend, monkeypatch):
+    # One that has stood by for long is asked whether it lives, and may take its time to say so.
+    monkeypatch.setattr("xagent_core.pool._PING_SECONDS", 30)
     async with (
         Engine(backend, pool=PoolConfig(ready=1), warm=["bash"]) as engine,
         Engine(backend, pool=PoolConfig(ready=0)) as neighbour,

@@ -55,7 +55,7 @@ class ThrowAwayDaemon:
             command = ["unshare", "--net", "dockerd", *options, "--bridge=none", "--iptables=false"]
             command.append(f"--add-runtime=another={shutil.which('runc')}")
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        for _ in range(300):
+        for _ in range(600):
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
                 sock.connect(str(self.socket))
                 return

@@ -109,7 +109,7 @@ class TestPodmanService(ServiceFaults):
 
     async def nothing_is_left(self, service):
         # What runs inside has noticed, although its service was not there to tell it.
-        for _ in range(100):
+        for _ in range(300):
             if not service.containers():
                 break
             await asyncio.sleep(0.1)

@@ -178,7 +178,7 @@ class Backend(ABC):
 
     @abstractmethod
     async def probe(self) -> Probe:
-        """Looks whether sandboxes can be started here. Never raises for a missing engine, and takes at most 5 s."""
+        """Looks whether sandboxes can be started here. Never raises for a missing engine, and takes at most 10 s."""
 
     @abstractmethod
     async def capabilities(self) -> Capabilities:

@@ -16,7 +16,7 @@ from xagent_core.selection import get_backend
 __all__ = ["BackendReport", "close", "survey"]
 
 # Twice what the contract allows a probe.
-_SECONDS: Final = 10.0
+_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

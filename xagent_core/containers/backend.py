@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 S = TypeVar("S", bound=Service)
 
-_PROBE_SECONDS: Final = 5.0
+_PROBE_SECONDS: Final = 10.0
 _UNDO_SECONDS: Final = 10.0
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 __all__ = ["Endpoint"]
 
-_CHECK_SECONDS: Final = 4.0
+_CHECK_SECONDS: Final = 8.0
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 

@@ -35,7 +35,7 @@ __all__ = ["LifeConformance"]
 
 Leftovers = Callable[[], Collection[str]]
 # The contract's, and some more for a machine that does other things too.
-_PROBE_SECONDS = 5.0 + 3.0
+_PROBE_SECONDS = 10.0 + 3.0
 # A process that has gone is told of at once, and removed from /proc a moment later.
 _SOON = 10.0
 

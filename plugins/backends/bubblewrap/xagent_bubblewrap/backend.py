@@ -36,7 +36,7 @@ COMPONENT: Final = "bubblewrap"
 # bwrap's monitor stays outside, but in the sandbox's control group.
 _MONITOR: Final = 1
 _START_SECONDS: Final = 20.0
-_PROBE_SECONDS: Final = 5.0
+_PROBE_SECONDS: Final = 10.0
 # A block of file content is a page; small files and folders take room in inodes only.
 _PAGE: Final = 4096
 _SPARE_INODES: Final = 1024

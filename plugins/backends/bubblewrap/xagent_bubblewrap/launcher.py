@@ -22,7 +22,7 @@ __all__ = ["Launcher"]
 
 _SCRIPT: Final = Path(__file__).with_name("forkserver.py")
 _REPLY: Final = 4096
-_OPEN_SECONDS: Final = 5.0
+_OPEN_SECONDS: Final = 8.0
 _CLOSE_SECONDS: Final = 10.0
 
 

@@ -25,7 +25,7 @@ from xagent_docker.endpoint import COMPONENT, DockerEndpoint, find_endpoint
 __all__ = ["Daemon"]
 
 _OLDEST: Final = "1.41"  # Docker 20.10: private cgroup namespaces
-_HELLO_SECONDS: Final = 4
+_HELLO_SECONDS: Final = 8
 _CALL_SECONDS: Final = 60
 _FOREIGN: Final = (DockerException, RequestException, OSError)
 _RUNTIME: Final = "Install that runtime and list it in daemon.json, or leave the option `runtime` out."

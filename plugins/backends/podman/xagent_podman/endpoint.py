@@ -26,7 +26,7 @@ DEFAULT: Final = "the default"
 
 # A service that is started here ends by itself that long after its last client; open streams are clients, too.
 _IDLE_SECONDS: Final = 5
-_START_SECONDS: Final = 4.0
+_START_SECONDS: Final = 8.0
 
 
 def find_endpoint(base_url: str | None, environ: Mapping[str, str]) -> Endpoint:

@@ -31,7 +31,7 @@ __all__ = ["PodmanService"]
 
 _API: Final = "4.0.0"
 _OLDEST: Final = (4, 3)
-_HELLO_SECONDS: Final = 4
+_HELLO_SECONDS: Final = 8
 _CALL_SECONDS: Final = 60
 _PULL_SECONDS: Final = 3600
 # Seconds between attempts to remove a container.

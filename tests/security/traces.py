@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -94,6 +95,14 @@ def traces(seen: Sight, backend: str, *, within: float = 30) -> list[str]:
     return left
 
 
+def _names(text: str, seen: Sight) -> bool:
+    """Whether a sandbox is named: containers by the beginning of a long id, others by a number that no digit follows.
+
+    Another engine of this process may have sandboxes with greater numbers.
+    """
+    return re.search(re.escape(seen.id) + (r"(?!\d)" if "-" in seen.id else ""), text) is not None
+
+
 def _namespaces(folder: Path) -> Iterator[str]:
     for kind in _KINDS:
         # It has ended, or is another user's and so none of ours.
@@ -105,18 +114,18 @@ def _processes(seen: Sight) -> Iterator[str]:
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             command = (folder / "cmdline").read_bytes()
-            if seen.namespaces.intersection(_namespaces(folder)) or seen.id.encode() in command:
+            if seen.namespaces.intersection(_namespaces(folder)) or _names(command.decode("utf-8", "replace"), seen):
                 yield f"process {folder.name}: {command!r}"
 
 
 def _groups(seen: Sight) -> Iterator[str]:
     for path, names, _ in os.walk("/sys/fs/cgroup"):
-        yield from (f"control group {path}/{name}" for name in names if seen.id in name)
+        yield from (f"control group {path}/{name}" for name in names if _names(name, seen))
 
 
 def _mounts(seen: Sight) -> Iterator[str]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        if seen.id in line or any(namespace in line for namespace in seen.namespaces):
+        if _names(line, seen) or any(namespace in line for namespace in seen.namespaces):
             yield f"mount {line}"
 
 

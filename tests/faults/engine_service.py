@@ -124,8 +124,9 @@ class ServiceFaults:
             filler.unlink()
         assert (await engine.execute("echo back", language="bash")).output == "back\n"
 
-    async def test_a_service_that_stands_still(self, service, engine):
+    async def test_a_service_that_stands_still(self, service, engine, monkeypatch):
         """Nothing is known of what it was asked: it has its time, and no more, and the caller is told."""
+        monkeypatch.setattr("xagent_core.containers.backend._PROBE_SECONDS", 2)
         assert (await engine.execute("echo first", language="bash")).output == "first\n"
         service.tell(signal.SIGSTOP)
         try:

@@ -40,21 +40,16 @@ async def serve_http(
     sessions = StreamableHTTPSessionManager(
         server, session_idle_timeout=_IDLE_SECONDS, max_sessions=_SESSIONS, max_request_body_size=limits.body
     )
-    streams: set[asyncio.Task[None]] = set()
-
-    def closing() -> None:
-        for stream in streams:
-            stream.cancel()
-
+    ends = asyncio.Event()
     guard = Guard(
-        Limited(_routed(sessions, streams), limits, exempt=["/healthz"], cancels=False),
+        Limited(_routed(sessions, ends), limits, exempt=["/healthz"], cancels=False),
         token=entry.token,
         hosts=entry.hosts,
         public=["/healthz"],
     )
     with _quiet_when_clients_leave():
         async with sessions.run():
-            await serve(guard, entry.door, grace=grace, opened=opened, closing=closing)
+            await serve(guard, entry.door, grace=grace, opened=opened, closing=ends.set)
 
 
 @contextlib.contextmanager
@@ -72,32 +67,15 @@ def _quiet_when_clients_leave() -> Iterator[None]:
         log.removeFilter(is_trouble)
 
 
-def _routed(sessions: StreamableHTTPSessionManager, streams: set[asyncio.Task[None]]) -> ASGIApp:
-    """Sends MCP's requests to the sessions. A GET is a client that listens for as long as it lives: see `streams`."""
+def _routed(sessions: StreamableHTTPSessionManager, ends: asyncio.Event) -> ASGIApp:
+    """Sends MCP's requests to the sessions. A GET is a client that listens for as long as it lives: see `_listen`."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in (PATH, f"{PATH}/"):
-            if scope["method"] != "GET":
+            if scope["method"] == "GET":
+                await _listen(sessions, ends, scope, receive, send)
+            else:
                 await sessions.handle_request(scope, receive, send)
-                return
-            is_open = False
-
-            async def watched_send(message: Message) -> None:
-                nonlocal is_open
-                is_open = message["type"] == "http.response.start" or message.get("more_body", False)
-                await send(message)
-
-            stream = asyncio.ensure_future(sessions.handle_request(scope, receive, watched_send))
-            streams.add(stream)
-            try:
-                await asyncio.wait([stream])
-            finally:
-                streams.discard(stream)
-                stream.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                stream.result()
-            if is_open:
-                await send({"type": "http.response.body", "body": b""})
         elif scope["path"] == "/healthz":
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
             await send({"type": "http.response.body", "body": b"ok"})
@@ -105,3 +83,31 @@ def _routed(sessions: StreamableHTTPSessionManager, streams: set[asyncio.Task[No
             await refuse(send, 404, "there is nothing here", f"MCP is spoken at {PATH}.")
 
     return app
+
+
+async def _listen(
+    sessions: StreamableHTTPSessionManager, ends: asyncio.Event, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Lets a client listen until it leaves or `ends` is set, which may have been before it came."""
+    begun = is_open = False
+
+    async def watched_send(message: Message) -> None:
+        nonlocal begun, is_open
+        begun, is_open = True, message["type"] == "http.response.start" or message.get("more_body", False)
+        await send(message)
+
+    stream = asyncio.ensure_future(sessions.handle_request(scope, receive, watched_send))
+    ending = asyncio.ensure_future(ends.wait())
+    try:
+        await asyncio.wait([stream, ending], return_when=asyncio.FIRST_COMPLETED)
+        stream.cancel()
+        await asyncio.wait([stream])
+    finally:
+        stream.cancel()
+        ending.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        stream.result()
+    if is_open:
+        await send({"type": "http.response.body", "body": b""})
+    elif not begun:
+        await refuse(send, 503, "the server has ended", connection="close")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,7 +58,7 @@ async def test_a_request_that_nobody_waits_for_is_cancelled(new_call):
     running = asyncio.create_task(call.run())
     await app.running.wait()
     call.gone.set()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 30)
     assert app.cancelled
 
 
@@ -96,13 +97,31 @@ async def test_a_server_that_is_busy_still_answers_what_costs_nothing(new_call, 
     again.cancel()
 
 
-async def test_too_many_requests_of_one_address(call, echo):
+async def test_a_caller_who_has_the_whole_answer_finds_a_place(new_call, echo):
+    loop = asyncio.get_running_loop()
+    came: list[asyncio.Task] = []
+
+    async def answering(scope, receive, send):
+        await echo(scope, receive, send)
+        if not came:  # what a caller sends upon an answer comes with the loop's next turn at the earliest
+            loop.call_soon(lambda: came.append(asyncio.create_task(new_call(limited, method="POST").run())))
+
+    limited = Limited(answering, RequestLimits(concurrent=1))
+    assert (await new_call(limited, method="POST").run()).status == 200
+    assert (await came[0]).status == 200
+
+
+async def test_too_many_requests_of_one_address(call, echo, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("xagent_core.http.limits.time", SimpleNamespace(monotonic=lambda: now))
     limited = Limited(echo, RequestLimits(per_minute=30), exempt=["/healthz"])
     assert [(await call(limited)).status for _ in range(4)] == [200, 200, 200, 429]
     refused = await call(limited)
     assert int(refused.answered["retry-after"]) >= 1
     assert (await call(limited, client=("203.0.113.6", 1))).status == 200
     assert (await call(limited, path="/healthz")).status == 200
+    now += 2
+    assert [(await call(limited)).status for _ in range(2)] == [200, 429]
 
 
 async def test_an_error_of_the_application_is_the_servers_to_report(call):

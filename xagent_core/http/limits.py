@@ -80,11 +80,7 @@ class Limited:
         if self._running >= self._limits.concurrent:
             await refuse(send, 503, "the server is busy with other requests", "Try again.", retry_after="1")
             return
-        self._running += 1
-        try:
-            await self._run(scope, request, send)
-        finally:
-            self._running -= 1
+        await self._run(scope, request, send)
 
     def _wait(self, caller: str) -> float:
         """Seconds until the caller may come again; 0 where it may now. A token bucket for each address."""
@@ -121,6 +117,9 @@ class Limited:
             return None
         return bytes(body)
 
+    def _ended(self, _work: asyncio.Future[None]) -> None:
+        self._running -= 1
+
     async def _run(self, scope: Scope, request: _Request, send: Send) -> None:
         started = False
 
@@ -129,7 +128,9 @@ class Limited:
             started = True
             await send(message)
 
+        self._running += 1
         work = asyncio.ensure_future(self._app(scope, request, watched_send))
+        work.add_done_callback(self._ended)  # not later: the caller has its answer, and may be there again
         gone = asyncio.ensure_future(request.left())
         ends = [work, gone] if self._cancels else [work]
         ending = False

@@ -6,9 +6,11 @@ import asyncio
 import json
 import logging
 import ssl
+import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from ddgs.exceptions import DDGSException
 
 from xagent_core import (
     ConfigError,
@@ -164,7 +166,8 @@ async def duck(certs, reply):
 
 async def test_ddgs_asks_a_public_engine(search, duck, certs):
     proxy, asked = duck
-    tool = search(providers=["ddgs"], ddgs={"backend": "duckduckgo", "proxy": proxy, "ca_file": str(certs / "ca.pem")})
+    options = {"backend": "duckduckgo", "proxy": proxy, "ca_file": str(certs / "ca.pem"), "timeout": 60}
+    tool = search(providers=["ddgs"], ddgs=options, timeout=60)
     answer = await tool.ainvoke({"query": "otters", "language": "de-CH", "period": "week"})
     assert (answer["status"], answer["provider"]) == ("success", "ddgs")
     assert answer["results"] == [
@@ -177,11 +180,24 @@ async def test_ddgs_asks_a_public_engine(search, duck, certs):
 
 
 async def test_ddgs_without_an_answer(search):
-    tool = search(providers=["ddgs"], ddgs={"backend": "duckduckgo", "proxy": "http://127.0.0.1:9", "timeout": 2})
+    tool = search(providers=["ddgs"], ddgs={"backend": "duckduckgo", "proxy": "http://127.0.0.1:9", "timeout": 10})
     message = await tool.ainvoke(call(query="otters s3cret"))
     assert message.status == "error"
     assert "the search engines do not answer" in message.content
     assert "s3cret" not in message.content
+
+
+@pytest.mark.slow
+async def test_engines_that_are_not_waited_for_have_not_found_nothing(search, monkeypatch):
+    def request(*_args, **_options):
+        time.sleep(2.5)  # the library waits twice
+        raise DDGSException("it came too late")
+
+    monkeypatch.setattr("ddgs.http_client.HttpClient.request", request)
+    tool = search(providers=["ddgs"], ddgs={"backend": "duckduckgo", "timeout": 1}, timeout=60)
+    message = await tool.ainvoke(call(query="otters"))
+    assert message.status == "error"
+    assert "the search engines do not answer" in message.content
 
 
 class Shelf(SearchProvider):

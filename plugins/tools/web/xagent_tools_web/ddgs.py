@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -73,6 +74,7 @@ class Ddgs(SearchProvider):
             timeout=settings.timeout,
             verify=str(settings.ca_file) if settings.ca_file else True,
         )
+        started = time.monotonic()
         try:
             found = client.text(
                 query.text,
@@ -84,7 +86,8 @@ class Ddgs(SearchProvider):
                 backend=settings.backend,
             )
         except DDGSException as error:
-            if "No results found" in str(error):
+            # The library says so too of engines that it has not waited for.
+            if "No results found" in str(error) and time.monotonic() - started < settings.timeout:
                 return []
             # The library's own text may have the address with the whole query in it.
             raise WebError("ddgs", f"the search engines do not answer ({type(error).__name__})") from error

@@ -91,7 +91,7 @@ def test_a_folder_that_is_not_there(tools, workspace, error_of):
 OTHERS = {"read_file": {}, "write_file": {"content": "x"}, "edit_file": {"old_text": "root", "new_text": "x"}}
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("path", ["../passwd", "/etc/passwd", "link/passwd", "passwd", "pipe", "a\0b", "a\nb"])
 @pytest.mark.parametrize("name", OTHERS)
 def test_no_tool_leaves_the_workspace_or_waits_for_a_pipe(tools, workspace, error_of, name, path):

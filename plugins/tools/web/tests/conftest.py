@@ -99,10 +99,10 @@ def serving(site: Site) -> Iterator[Site]:
     stop = asyncio.Event()
     thread = threading.Thread(target=lambda: loop.run_until_complete(site.serve(ready, stop)))
     thread.start()
-    ready.wait(10)
+    assert ready.wait(60)
     yield site
     loop.call_soon_threadsafe(stop.set)
-    thread.join(10)
+    thread.join(60)
     loop.close()
 
 

@@ -45,7 +45,7 @@ def resolve(host, port, *_rest):
 
 @pytest.fixture(scope="module")
 def web():
-    return Web(WebSettings(robots=False, timeout=5), resolver=resolve)
+    return Web(WebSettings(robots=False), resolver=resolve)
 
 
 def test_the_table_is_long_enough():

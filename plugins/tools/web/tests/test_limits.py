@@ -95,7 +95,7 @@ async def test_a_server_that_drips_is_left_when_the_time_is_up(site, web_to, wha
     started = time.monotonic()
     with pytest.raises(WebError, match=r"took longer than 0\.5 seconds"):
         await web_to(site, robots=False, timeout=0.5).request("GET", site.url())
-    assert 0.4 < time.monotonic() - started < 10
+    assert 0.4 < time.monotonic() - started < 30
 
 
 async def test_a_call_can_be_cancelled(site, web_to):
@@ -114,11 +114,11 @@ async def test_a_call_can_be_cancelled(site, web_to):
 
     site.routes["/"] = silent
     call = asyncio.create_task(web_to(site, robots=False).request("GET", site.url()))
-    await asyncio.wait_for(come.wait(), 10)
+    await asyncio.wait_for(come.wait(), 60)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await asyncio.wait_for(gone.wait(), 10)
+    await asyncio.wait_for(gone.wait(), 60)
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,9 @@ async def test_the_pace_holds_across_threads_and_event_loops(site, web_to, reply
 
 async def test_waiting_for_the_pace_counts_as_time(site, web_to, reply):
     site.routes["/"] = reply("hello")
-    web = web_to(site, robots=False, rate=0.01, burst=1, timeout=0.3)
+    web = web_to(site, robots=False, rate=0.01, burst=1)
     await web.request("GET", site.url())
+    web.settings = web.settings.model_copy(update={"timeout": 0.3})
     with pytest.raises(WebError, match="took longer"):
         await web.request("GET", site.url("/?again"))
     assert site.paths == ["/"]

@@ -144,10 +144,11 @@ async def test_what_cannot_be_reached_is_not_said_to_be_closed_by_robots_txt(url
 async def test_a_connection_that_fails_is_said_to_fail_though_robots_txt_was_asked_for_first(site, tls_site, web_to):
     with pytest.raises(WebError, match=r"HEAD https://.*/x: the server's certificate is not valid"):
         await web_to(tls_site).request("HEAD", tls_site.url("/x"))
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(WebError, match=r"GET http://.*/x: no connection could be made"):
-        await web_to(site, ports=[port]).request("GET", f"http://127.0.0.1:{port}/x")
+    with socket.socket() as taken:  # nobody else can listen there meanwhile
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(WebError, match=r"GET http://.*/x: no connection could be made"):
+            await web_to(site, ports=[port]).request("GET", f"http://127.0.0.1:{port}/x")
 
 
 async def test_a_redirect_to_what_cannot_be_reached_is_said_to_be_one(site, web_to, reply):

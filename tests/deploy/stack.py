@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import itertools
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -206,11 +208,17 @@ class Stack:
         with urllib.request.urlopen(url, timeout=10) as answer:
             return json.load(answer)["data"]["result"]
 
+    def answers(self, expression: str) -> list[dict[str, Any]]:
+        """What Prometheus answers as soon as it has something: a scrape that took too long leaves it without."""
+        found: list[dict[str, Any]] = []
+        self.wait_for(lambda: found.extend(self.query(expression)) or found)
+        return found
+
     def value(self, expression: str) -> float:
         found = self.query(expression)
         return float(found[0]["value"][1]) if found else 0.0
 
-    def wait_for(self, condition: Callable[[], object], seconds: float = 60) -> None:
+    def wait_for(self, condition: Callable[[], object], seconds: float = 120) -> None:
         """Asks until the answer is yes."""
         end = time.monotonic() + seconds
         while True:
@@ -227,13 +235,18 @@ def xagent(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "xagent_core.cli", *arguments]
 
 
-def free_ports(number: int) -> Iterator[int]:
-    with contextlib.ExitStack() as taken:
-        sockets = [taken.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        ports = [one.getsockname()[1] for one in sockets]
-    return iter(ports)
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody has, and that the system gives to nobody who wants any: the next moment they are free still."""
+    given_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
+    ports = random.sample(range(10_000, given_from), given_from - 10_000)
+    return list(itertools.islice(filter(_is_free, ports), number))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one, contextlib.suppress(OSError):
+        one.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

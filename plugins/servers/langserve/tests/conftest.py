@@ -74,7 +74,7 @@ class Served:
         return re.search(r"shown only now: (\S+)", self.log)[1]
 
     def client(self, **options) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=30, trust_env=False, **options)
+        return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **options)
 
     def running(self) -> float:
         """Requests that are being answered, without the one that asks."""
@@ -83,7 +83,7 @@ class Served:
         return float(re.search(r"^xagent_http_requests_running (\S+)$", text, re.MULTILINE)[1]) - 1
 
     def wait_until(self, condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < deadline, what
             time.sleep(0.05)
@@ -91,8 +91,8 @@ class Served:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ends it, and waits until the whole log is read."""
         self.process.send_signal(number)
-        self.reader.join(30)
-        return self.process.wait(30)
+        self.reader.join(60)
+        return self.process.wait(60)
 
 
 @pytest.fixture(scope="session")

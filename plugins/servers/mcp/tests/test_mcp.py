@@ -272,11 +272,9 @@ async def test_a_client_that_comes_to_listen_as_the_server_ends_does_not_keep_it
     accepted = f"Accept: text/event-stream\r\nMcp-Session-Id: {session}"
     writer.write(f"GET /mcp HTTP/1.1\r\nHost: localhost\r\n{accepted}\r\n\r\n".encode())
     serving.cancel()
-    answered = await asyncio.wait_for(reader.read(), 30)
-    writer.close()
-    assert answered.startswith((b"HTTP/1.1 503 ", b"HTTP/1.1 200 ")), "refused, or a stream that ends at once"
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(serving, 30)
+        await asyncio.wait_for(serving, 30)  # and not after the time of grace
+    writer.close()
 
 
 def speak(environ, *messages, wait=120):

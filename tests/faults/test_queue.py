@@ -69,30 +69,32 @@ async def test_a_worker_killed_in_mid_task_is_replaced_and_its_sandbox_is_gone(q
 
     await until(is_asleep)  # which it says a moment before
     first = processes_with(mark)
-    workers.start()
-    await until(lambda: has_workers(queue, 2))
-    doomed.kill()
-    killed = time.time()
+    for attempt in (2, 3):  # the third only where this machine has paused for seconds
+        other = workers.start()
+        await until(lambda: has_workers(queue, 2))
+        doomed.kill()
+        killed = time.time()
 
-    async def again():
-        return (await queue.job(job.id)).attempt == 2
+        async def again(attempt=attempt):
+            return (await queue.job(job.id)).attempt == attempt
 
-    await until(again)
-    job = await queue.job(job.id)
-    # The docs say 15, of machines that do not pause for seconds; a message that is sent again takes 30.
-    assert job.started - killed < 25
+        await until(again)
+        doomed = other
+        if (redelivered := (await queue.job(job.id)).started - killed) < 15:
+            break
+    assert redelivered < 15
 
-    # The first sandbox is gone; the second attempt has one, once it has begun.
+    # The first sandbox is gone; the last attempt has one, once it has begun.
     async def is_asleep_again():
         return bool(set(processes_with(mark)) - set(first))
 
     await until(is_asleep_again)
     second = processes_with(mark)
-    assert len(second) == 1, "only the second attempt's sandbox is left"
+    assert len(second) == 1, "only the last attempt's sandbox is left"
     await queue.cancel(job.id)
     async for _ in queue.events(job.id):
         pass
-    assert (await queue.job(job.id)).attempt == 2
+    assert (await queue.job(job.id)).attempt == attempt
 
     async def gone():
         return not processes_with(mark)

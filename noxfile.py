@@ -212,8 +212,9 @@ def packages() -> list[str]:
 
 
 def pytest(session: nox.Session, *options: str, with_engines: bool = CI) -> None:
-    """Runs pytest, two tests at a time, or as `-- ARGUMENTS` say; with every engine, or with those that answer."""
-    arguments = session.posargs or ["-n2", "--dist=loadgroup", "--timeout=300", "--durations=15", *options]
+    """Runs pytest, three tests at a time, or as `-- ARGUMENTS` say; with every engine, or with those that answer."""
+    # Some wait: on two cores three at a time are done earlier.
+    arguments = session.posargs or ["-n3", "--dist=loadgroup", "--timeout=300", "--durations=15", *options]
     if not with_engines:
         session.run("pytest", *arguments)
         return

@@ -27,10 +27,13 @@ SECRET = b"the secret"
 def way(request, monkeypatch):
     """Every test sees both ways to open what is beneath a folder."""
     if request.param == "openat2":
+        root = os.open("/", os.O_PATH)
         try:
-            os.close(beneath._openat2(os.open("/", os.O_PATH), "proc"))
+            os.close(beneath._openat2(root, "proc"))
         except OSError as error:
             pytest.skip(f"this kernel has no openat2: {error}")
+        finally:
+            os.close(root)
     else:
         monkeypatch.setattr(beneath, "_openat2", no_openat2)
     return request.param

@@ -20,7 +20,7 @@ from xagent_core.execution import Transcript, make_result
 from xagent_core.guest.collect import collect, listing
 from xagent_core.guest.exchange import Exchange, Outcome, RawOutput
 from xagent_core.guest.health import answer, is_alive
-from xagent_core.guest.kernel import INTERRUPT, cell_message, kernel_command, resume_message
+from xagent_core.guest.kernel import cell_message, interrupt_message, kernel_command, resume_message
 from xagent_core.guest.wire import files_message, job_message, new_boundary
 from xagent_core.policy import Plan
 from xagent_core.pool import Pool
@@ -280,7 +280,7 @@ class Session:
 
     async def _interrupt(self) -> None:
         if self._sandbox is not None:
-            await self._sandbox.send(INTERRUPT)
+            await self._sandbox.send(interrupt_message(self._calls))
 
     async def _with_note(self, sandbox: Sandbox, result: ExecutionResult, outcome: Outcome) -> ExecutionResult:
         """Adds what the kernel says of the call: the last value, and figures."""

@@ -60,7 +60,9 @@ class Kernel:
     number, the path of a file with source text, split by blanks), runs that text, and writes to stdout and to stderr
     one line: the boundary, `run`, the cell's exit code, `- - -`, and base64 of a JSON object that may have
     `value` (the text of the last expression's value) and `figures` (paths of pictures in the workspace).
-    SIGINT while a cell runs ends the cell, and keeps the state.
+    SIGINT while a cell runs ends the cell, and keeps the state; at other times it ends nothing. It may come before the
+    cell has begun: the number of the cell that is to end is written to the file `interrupt` beside the pipe before the
+    signal is sent, so that a kernel which looks there as soon as it obeys the signal ends the cell at once.
 
     Attributes:
         run: The kernel's argv; `{script}` stands for its text.

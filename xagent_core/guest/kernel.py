@@ -9,17 +9,10 @@ from xagent_core.abc.language import Kernel
 from xagent_core.guest.script import STATE, guest_command
 from xagent_core.guest.wire import encode_line, quote, write_lines
 
-__all__ = ["INTERRUPT", "cell_message", "kernel_command", "resume_message"]
+__all__ = ["cell_message", "interrupt_message", "kernel_command", "resume_message"]
 
 _PIPE: Final = f"{STATE}/kernel"
 _CELL: Final = f"{STATE}/cell"
-
-INTERRUPT: Final = (
-    # The kernel, and what it waits for: a shell obeys a signal when its foreground command has ended.
-    f"read -r p <{STATE}/pid && {{ read -r c </proc/$p/task/$p/children; kill -INT $p $c; }}\n"
-).encode()
-"""Ends the cell that runs; the kernel keeps its state."""
-
 
 def kernel_command(kernel: Kernel) -> tuple[str, ...]:
     """The first process of a session's sandbox.
@@ -56,6 +49,26 @@ def cell_message(source: bytes, *, boundary: str, number: int) -> bytes:
             encode_line(f"if [ $full ]; then finish {mark} full 1; else {start}; fi\n"),
         )
     )
+
+
+def interrupt_message(number: int) -> bytes:
+    """Ends a cell; the kernel keeps its state.
+
+    Args:
+        number: The cell's. It is written down first: a kernel that has not begun the cell finds it there, and one that
+            has ended it, or is asked for the next already, has nothing to end.
+
+    Returns:
+        The bytes to send.
+    """
+    # All below the kernel gets the signal, as from a terminal: a shell obeys it only where its foreground command has
+    # died of it. Each is stopped until all are found, or else it would start another meanwhile.
+    find = (
+        "while [ $# != 0 ]; do kill -STOP $1; all=\"$all $1\"; "
+        "for t in /proc/$1/task/*/children; do c=; read -r c <$t; set -- \"$@\" $c; done; shift; done"
+    )
+    signal = f"set -- $p; all=; {find}; kill -INT $all; kill -CONT $all"
+    return encode_line(f"echo {number} >{STATE}/interrupt; read -r p <{STATE}/pid && {{ {signal}; }}\n")
 
 
 def resume_message() -> bytes:

@@ -5,11 +5,13 @@ const fs = require('fs');
 const path = require('path');
 const repl = require('repl');
 const util = require('util');
+const vm = require('vm');
 const { PassThrough } = require('stream');
 
 const LONGEST_VALUE = 32 * 1024; // characters; the end mark, which holds it, may be 64 KiB
 const INTERRUPTED = 'ERR_SCRIPT_EXECUTION_INTERRUPTED';
 const pipe = process.argv[1];
+const asked = path.join(path.dirname(pipe), 'interrupt'); // names the cell that is to end
 const stdout = process.stdout.write.bind(process.stdout);
 const stderr = process.stderr.write.bind(process.stderr);
 const evaluator = repl.start({
@@ -24,10 +26,13 @@ if (evaluator._domain) {
 }
 // A cell may wait for what never comes: the process must not end for want of work.
 setInterval(() => {}, 2 ** 30);
-// While a cell runs on without a pause the evaluator watches SIGINT itself, which it cannot do beside a listener.
 // While a cell awaits something, this listener ends it; between cells there is nothing to end.
-const interrupt = () => failed(Object.assign(new Error('interrupted'), { code: INTERRUPTED }));
-process.on('SIGINT', interrupt);
+const interrupted = () => Object.assign(new Error('interrupted'), { code: INTERRUPTED });
+process.on('SIGINT', () => failed(interrupted()));
+// While it runs on without a pause, Node itself watches SIGINT and has put the listeners aside. It does so from before
+// the look for a signal that has come already, and while a cell is read and compiled too.
+const guard = vm.createContext({});
+const guarded = new vm.Script('begin()');
 process.on('uncaughtException', (error) => stderr(text(error) + '\n'));
 process.on('unhandledRejection', (error) => stderr(text(error) + '\n'));
 
@@ -48,17 +53,33 @@ function run(source, number) {
       stderr(text(error instanceof repl.Recoverable ? error.err : error) + '\n');
       resolve([error && error.code === INTERRUPTED ? 130 : 1, {}]);
     };
-    process.removeListener('SIGINT', interrupt);
-    evaluator.eval(source + '\n', evaluator.context, `cell-${number}`, (error, value) => {
+    const ended = (error, value) => {
       if (error) {
         failed(error);
       } else {
         failed = () => {};
         resolve([0, value === undefined ? {} : { value: util.inspect(value).slice(0, LONGEST_VALUE) }]);
       }
-    });
-    process.on('SIGINT', interrupt);
+    };
+    guard.begin = () => {
+      if (!isAskedToEnd(number)) evaluator.eval(source + '\n', evaluator.context, `cell-${number}`, ended);
+    };
+    try {
+      guarded.runInContext(guard, { breakOnSigint: true, displayErrors: false });
+    } catch (error) {
+      failed(error.code === INTERRUPTED ? interrupted() : error); // Node's own is one of the other context
+    }
+    // Also a signal that Node has let fall as it gave the watch back to the listener.
+    if (isAskedToEnd(number)) failed(interrupted());
   });
+}
+
+function isAskedToEnd(number) {
+  try {
+    return fs.readFileSync(asked, 'utf8').trim() === number;
+  } catch {
+    return false;
+  }
 }
 
 async function serve() {

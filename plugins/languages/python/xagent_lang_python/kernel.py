@@ -37,6 +37,7 @@ class Kernel:
 
     def __init__(self, pipe: str) -> None:
         self.pipe = pipe
+        self.asked = os.path.join(os.path.dirname(pipe), "interrupt")  # names the cell that is to end
         # A cell may close or replace the streams; the marks must come all the same.
         self.marks = (os.dup(1), os.dup(2))
         self.process = os.getpid()
@@ -48,11 +49,12 @@ class Kernel:
         self.names = main.__dict__
         sys.argv = [""]
         sys.path[0] = ""
+        self.handler: Any = self.interrupted  # of SIGINT while a cell runs; a cell may set its own
         signal.signal(signal.SIGINT, self.interrupted)
 
-    def interrupted(self, _signal: int, _frame: types.FrameType | None) -> None:
-        """Ends the cell that runs; between cells there is nothing to end."""
-        if self.running:
+    def interrupted(self, _signal: int, frame: types.FrameType | None) -> None:
+        """Ends the cell that runs; between cells, and in what `run` itself does, there is nothing to end."""
+        if self.running and not (frame and frame.f_code is Kernel.run.__code__):
             raise KeyboardInterrupt
 
     def serve(self) -> None:
@@ -73,30 +75,54 @@ class Kernel:
         name = f"<cell {number}>"
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
         note: dict[str, object] = {}
-        code = 0
         try:
-            self.running = True
+            code = self.cell(source, name, number, note)
+            self.running = False
+        except BaseException as error:  # An interrupt, or what not even a traceback could be printed of.
+            self.running = False
+            code = 130 if isinstance(error, KeyboardInterrupt) else 1
+            with contextlib.suppress(BaseException):
+                self.show(error, name)
+        handler = signal.getsignal(signal.SIGINT)
+        if handler is not None:  # one that Python can set again
+            self.handler = handler
+            signal.signal(signal.SIGINT, self.interrupted)
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+            with contextlib.suppress(Exception):
+                stream.flush()  # type: ignore[union-attr]  # a stream that is None is one that cannot be flushed
+        if os.getpid() != self.process:
+            os._exit(code)  # A process that the cell has forked ends with the cell; requests are not for it.
+        return code, note
+
+    def cell(self, source: str, name: str, number: int, note: dict[str, object]) -> int:
+        """All of a cell that SIGINT may end: its code, and what of it is called to tell how it went."""
+        self.running = True
+        if signal.getsignal(signal.SIGINT) is not None:
+            signal.signal(signal.SIGINT, self.handler)
+        if self.is_asked_to_end(number):
+            raise KeyboardInterrupt
+        try:
             value = self.evaluate(source, name)
             if value is not None:
                 self.names["_"] = value
                 note["value"] = repr(value)[:LONGEST_VALUE]
             note["figures"] = self.save_figures(number)
         except SystemExit as stop:
-            code = self.exit_code(stop)
+            return self.exit_code(stop)
         except KeyboardInterrupt:
-            print("KeyboardInterrupt", file=sys.stderr)
-            code = 130
+            raise
         except BaseException as error:
             self.show(error, name)
-            code = 1
-        finally:
-            self.running = False
-            for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-                with contextlib.suppress(Exception):
-                    stream.flush()  # type: ignore[union-attr]  # a stream that is None is one that cannot be flushed
-        if os.getpid() != self.process:
-            os._exit(code)  # A process that the cell has forked ends with the cell; requests are not for it.
-        return code, note
+            return 1
+        return 0
+
+    def is_asked_to_end(self, number: int) -> bool:
+        """Whether a signal has come for a cell before it began."""
+        try:
+            with open(self.asked, "rb") as file:
+                return file.read() == f"{number}\n".encode()
+        except OSError:
+            return False
 
     def evaluate(self, source: str, name: str) -> object:
         """Runs the statements, and gives the value of a last expression, as a notebook does."""
@@ -139,10 +165,15 @@ class Kernel:
         return 1
 
     def show(self, error: BaseException, name: str) -> None:
-        """Prints a traceback that begins in the cell and not in here."""
+        """Prints a traceback that neither begins nor ends in here."""
         frames = error.__traceback__
         while frames is not None and frames.tb_frame.f_code.co_filename != name:
             frames = frames.tb_next
+        last = frames
+        while last is not None:
+            if last.tb_next is not None and last.tb_next.tb_frame.f_code is Kernel.interrupted.__code__:
+                last.tb_next = None
+            last = last.tb_next
         traceback.print_exception(type(error), error, frames)
 
 

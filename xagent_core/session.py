@@ -67,6 +67,8 @@ class Session:
         self._sandbox: Sandbox | None = None
         self._busy = asyncio.Lock()
         self._calls = 0
+        self._running = False  # Whether the last of them has not ended.
+        self._interrupted = 0  # The last of them that was to be interrupted.
         self._used = time.monotonic()
         self._watch: asyncio.Task[None] | None = None
         self._closed = ""
@@ -132,9 +134,16 @@ class Session:
         """
         async with self._busy:
             asked = time.monotonic()
-            sandbox = await self._open()
-            lost_before = self._lost
             self._calls += 1
+            self._running = True
+            try:
+                sandbox = await self._open()
+                if self._interrupted == self._calls:
+                    await self._interrupt()  # Before there was a sandbox, nobody could be told.
+            except BaseException:
+                self._running = False
+                raise
+            lost_before = self._lost
             transcript, seconds = Transcript(), self._planned.limits.timeout if timeout is None else timeout
             finished = False
             try:
@@ -145,12 +154,14 @@ class Session:
                             yield transcript.add(piece)
                         else:
                             outcome = piece
+                            self._running = False
                 result = make_result(outcome, transcript, self._planned, backend=self._backend, acquired=acquired)
                 lost = outcome.mark is None or (self._kernel is not None and outcome.mark.note is None)
                 if not lost:
                     result = await self._with_note(sandbox, result, outcome)
                     finished = True
             finally:
+                self._running = False
                 self._used = time.monotonic()
                 if not finished:
                     await self._drop()
@@ -160,7 +171,8 @@ class Session:
 
     async def interrupt(self) -> None:
         """Ends the call that runs, if one does; its state is kept where the language has a kernel."""
-        if self._sandbox is not None and self._busy.locked():
+        if self._running:
+            self._interrupted = self._calls
             await self._interrupt()
 
     async def write_file(self, path: str, content: bytes) -> None:
@@ -279,7 +291,9 @@ class Session:
         return exchange.run(message)
 
     async def _interrupt(self) -> None:
-        if self._sandbox is not None:
+        if self._sandbox is not None and self._kernel is None:
+            await self._sandbox.kill()
+        elif self._sandbox is not None:
             await self._sandbox.send(interrupt_message(self._calls))
 
     async def _with_note(self, sandbox: Sandbox, result: ExecutionResult, outcome: Outcome) -> ExecutionResult:

@@ -14,6 +14,7 @@ __all__ = ["cell_message", "interrupt_message", "kernel_command", "resume_messag
 _PIPE: Final = f"{STATE}/kernel"
 _CELL: Final = f"{STATE}/cell"
 
+
 def kernel_command(kernel: Kernel) -> tuple[str, ...]:
     """The first process of a session's sandbox.
 
@@ -64,8 +65,8 @@ def interrupt_message(number: int) -> bytes:
     # All below the kernel gets the signal, as from a terminal: a shell obeys it only where its foreground command has
     # died of it. Each is stopped until all are found, or else it would start another meanwhile.
     find = (
-        "while [ $# != 0 ]; do kill -STOP $1; all=\"$all $1\"; "
-        "for t in /proc/$1/task/*/children; do c=; read -r c <$t; set -- \"$@\" $c; done; shift; done"
+        'while [ $# != 0 ]; do kill -STOP $1; all="$all $1"; '
+        'for t in /proc/$1/task/*/children; do c=; read -r c <$t; set -- "$@" $c; done; shift; done'
     )
     signal = f"set -- $p; all=; {find}; kill -INT $all; kill -CONT $all"
     return encode_line(f"echo {number} >{STATE}/interrupt; read -r p <{STATE}/pid && {{ {signal}; }}\n")

@@ -48,30 +48,49 @@ function text(error) {
 
 function run(source, number) {
   return new Promise((resolve) => {
-    failed = (error) => {
+    const end = (code, note) => {
       failed = () => {};
+      resolve([code, note]);
+    };
+    const fail = (error) => {
       stderr(text(error instanceof repl.Recoverable ? error.err : error) + '\n');
-      resolve([error && error.code === INTERRUPTED ? 130 : 1, {}]);
+      end(error && error.code === INTERRUPTED ? 130 : 1, {});
     };
-    const ended = (error, value) => {
-      if (error) {
-        failed(error);
-      } else {
-        failed = () => {};
-        resolve([0, value === undefined ? {} : { value: util.inspect(value).slice(0, LONGEST_VALUE) }]);
-      }
+    failed = fail;
+    const evaluated = (error, value) => {
+      if (failed !== fail) return; // What an interrupted cell had awaited has come after its end.
+      if (error) fail(error);
+      else end(0, value === undefined ? {} : { value: util.inspect(value).slice(0, LONGEST_VALUE) });
     };
+    let begun = false;
     guard.begin = () => {
-      if (!isAskedToEnd(number)) evaluator.eval(source + '\n', evaluator.context, `cell-${number}`, ended);
+      if (isAskedToEnd(number)) return;
+      begun = true;
+      evaluator.eval(source + '\n', evaluator.context, `cell-${number}`, evaluated);
     };
-    try {
-      guarded.runInContext(guard, { breakOnSigint: true, displayErrors: false });
-    } catch (error) {
-      failed(error.code === INTERRUPTED ? interrupted() : error); // Node's own is one of the other context
-    }
-    // Also a signal that Node has let fall as it gave the watch back to the listener.
-    if (isAskedToEnd(number)) failed(interrupted());
+    do {
+      try {
+        guarded.runInContext(guard, { breakOnSigint: true, displayErrors: false });
+      } catch (error) {
+        if (error.code !== INTERRUPTED) failed(error);
+        else if (begun) failed(interrupted()); // Node's own is one of the other context.
+      }
+      if (isAskedToEnd(number)) {
+        // Node may have let the signal fall as it gave the watch back, or have kept it for its next watch.
+        failed(interrupted());
+        forget();
+      }
+    } while (!begun && failed === fail);
   });
+}
+
+function forget() {
+  guard.begin = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+  try {
+    guarded.runInContext(guard, { breakOnSigint: true, displayErrors: false });
+  } catch (error) {
+    if (error.code !== INTERRUPTED) throw error;
+  }
 }
 
 function isAskedToEnd(number) {

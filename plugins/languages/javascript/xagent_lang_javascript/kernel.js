@@ -11,9 +11,9 @@ const { PassThrough } = require('stream');
 const LONGEST_VALUE = 32 * 1024; // characters; the end mark, which holds it, may be 64 KiB
 const INTERRUPTED = 'ERR_SCRIPT_EXECUTION_INTERRUPTED';
 const pipe = process.argv[1];
-const asked = path.join(path.dirname(pipe), 'interrupt'); // names the cell that is to end
-const stdout = process.stdout.write.bind(process.stdout);
-const stderr = process.stderr.write.bind(process.stderr);
+const interrupts = path.join(path.dirname(pipe), 'interrupt'); // names the cell that is to end
+const stdout = written(process.stdout, 1);
+const stderr = written(process.stderr, 2);
 const evaluator = repl.start({
   prompt: '', input: new PassThrough(), output: new PassThrough(), terminal: false, useGlobal: true,
   breakEvalOnSigint: true,
@@ -27,14 +27,41 @@ if (evaluator._domain) {
 // A cell may wait for what never comes: the process must not end for want of work.
 setInterval(() => {}, 2 ** 30);
 // While a cell awaits something, this listener ends it; between cells there is nothing to end.
+let met; // the cell whose signal has come
 const interrupted = () => Object.assign(new Error('interrupted'), { code: INTERRUPTED });
-process.on('SIGINT', () => failed(interrupted()));
+process.on('SIGINT', () => {
+  met = askedToEnd();
+  failed(interrupted());
+});
 // While it runs on without a pause, Node itself watches SIGINT and has put the listeners aside. It does so from before
 // the look for a signal that has come already, and while a cell is read and compiled too.
 const guard = vm.createContext({});
 const guarded = new vm.Script('begin()');
 process.on('uncaughtException', (error) => stderr(text(error) + '\n'));
 process.on('unhandledRejection', (error) => stderr(text(error) + '\n'));
+
+// Has a stream write by the system's call alone, as Node itself does to pipes in the end: a signal that ends a cell amid
+// the steps of Node's own streams leaves them waiting for ever.
+function written(stream, fd) {
+  return (stream.write = (chunk, encoding, callback) => {
+    const data = typeof chunk === 'string' ? Buffer.from(chunk, typeof encoding === 'string' ? encoding : 'utf8') : chunk;
+    for (let at = 0; at < data.length; ) {
+      try {
+        at += fs.writeSync(fd, data, at);
+      } catch (error) {
+        if (error.code !== 'EAGAIN') throw error;
+        pause(1);
+      }
+    }
+    const done = typeof encoding === 'function' ? encoding : callback;
+    if (done) process.nextTick(done);
+    return true;
+  });
+}
+
+function pause(milliseconds) {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
 
 // An error as Node prints it, without the frames from the cell's own last one on: they are this file's.
 function text(error) {
@@ -47,6 +74,8 @@ function text(error) {
 }
 
 function run(source, number) {
+  const asked = askedToEnd();
+  if (asked !== number && asked !== met) forget(asked);
   return new Promise((resolve) => {
     const end = (code, note) => {
       failed = () => {};
@@ -64,7 +93,7 @@ function run(source, number) {
     };
     let begun = false;
     guard.begin = () => {
-      if (isAskedToEnd(number)) return;
+      if (askedToEnd() === number) return;
       begun = true;
       evaluator.eval(source + '\n', evaluator.context, `cell-${number}`, evaluated);
     };
@@ -72,32 +101,33 @@ function run(source, number) {
       try {
         guarded.runInContext(guard, { breakOnSigint: true, displayErrors: false });
       } catch (error) {
+        if (error.code === INTERRUPTED) met = askedToEnd();
         if (error.code !== INTERRUPTED) failed(error);
         else if (begun) failed(interrupted()); // Node's own is one of the other context.
       }
-      if (isAskedToEnd(number)) {
-        // Node may have let the signal fall as it gave the watch back, or have kept it for its next watch.
-        failed(interrupted());
-        forget();
-      }
+      if (askedToEnd() === number) failed(interrupted()); // Node may have let the signal fall as it gave the watch back.
     } while (!begun && failed === fail);
   });
 }
 
-function forget() {
-  guard.begin = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+// A signal that came as Node gave its watch back may have been kept for the next one, and would end the cell that runs
+// then: it is met here.
+function forget(asked) {
+  guard.begin = () => pause(100);
   try {
     guarded.runInContext(guard, { breakOnSigint: true, displayErrors: false });
   } catch (error) {
     if (error.code !== INTERRUPTED) throw error;
   }
+  met = asked;
 }
 
-function isAskedToEnd(number) {
+// The number of the last cell that was to end.
+function askedToEnd() {
   try {
-    return fs.readFileSync(asked, 'utf8').trim() === number;
+    return fs.readFileSync(interrupts, 'utf8').trim();
   } catch {
-    return false;
+    return undefined;
   }
 }
 

@@ -26,9 +26,9 @@ if (evaluator._domain) {
 }
 // A cell may wait for what never comes: the process must not end for want of work.
 setInterval(() => {}, 2 ** 30);
-// While a cell awaits something, this listener ends it; between cells there is nothing to end.
-let met; // the cell whose signal has come
 const interrupted = () => Object.assign(new Error('interrupted'), { code: INTERRUPTED });
+let met; // the cell whose signal has come
+// While a cell awaits something, this listener ends it; between cells there is nothing to end.
 process.on('SIGINT', () => {
   met = askedToEnd();
   failed(interrupted());
@@ -101,9 +101,12 @@ function run(source, number) {
       try {
         guarded.runInContext(guard, { breakOnSigint: true, displayErrors: false });
       } catch (error) {
-        if (error.code === INTERRUPTED) met = askedToEnd();
-        if (error.code !== INTERRUPTED) failed(error);
-        else if (begun) failed(interrupted()); // Node's own is one of the other context.
+        if (error.code === INTERRUPTED) {
+          met = askedToEnd();
+          if (begun) failed(interrupted()); // Node's own is one of the other context.
+        } else {
+          failed(error);
+        }
       }
       if (askedToEnd() === number) failed(interrupted()); // Node may have let the signal fall as it gave the watch back.
     } while (!begun && failed === fail);
